@@ -1,0 +1,1 @@
+"""Pricewright: from a shop's events to a served personal price. One module per pipeline stage."""

@@ -1,0 +1,273 @@
+"""The configuration of a run: composed by Hydra from ``conf/``, checked, and given as frozen values.
+
+``conf/config.yaml`` names a choice for each group as a plain key (``source: market``), because DVC tracks plain
+keys; `load` hands these choices to Hydra as its defaults list. Order: config.yaml, groups, experiment, command line.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import importlib
+import sys
+import typing
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from pipelines.errors import InputError
+from pipelines.pricing import Guardrails
+from pipelines.sources import SOURCES, Source
+
+CONF = Path("conf")
+
+
+@dataclass(frozen=True)
+class Split:
+    """How offers are cut by time: the last `test` share, before it the `valid` share, the rest to train on."""
+
+    valid: float = 0.2
+    test: float = 0.4
+
+    def __post_init__(self) -> None:
+        """Refuse shares that leave no window of its own to each."""
+        if not (0 < self.valid < 1 and 0 < self.test < 1 and self.valid + self.test < 1):
+            raise InputError(
+                f"split: valid={self.valid} and test={self.test} must be positive and sum to less than 1, "
+                "so that something is left to train on"
+            )
+
+
+@dataclass(frozen=True)
+class Clean:
+    """From when on `clean` takes a session for a machine's: more views, searches and carts within one minute."""
+
+    events_per_minute: int = 60
+
+    def __post_init__(self) -> None:
+        """Refuse a limit that no visit could keep."""
+        if self.events_per_minute < 1:
+            raise InputError(f"clean.events_per_minute={self.events_per_minute} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Gate:
+    """What a challenger must show before it may price live traffic."""
+
+    confidence: float = 0.95
+    calibration_error: float = 0.10
+    agreement: float = 0.999
+    effective_sample_size: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Refuse levels that are no probability."""
+        if not 0.5 < self.confidence < 1:
+            raise InputError(f"gate.confidence={self.confidence} must lie between 0.5 and 1")
+        if not 0 < self.agreement <= 1:
+            raise InputError(f"gate.agreement={self.agreement} must lie in (0, 1]")
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """Where MLflow keeps runs and registered models."""
+
+    uri: str = "sqlite:///mlflow.db"
+    experiment: str = "pricewright"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that one run is decided by."""
+
+    source: Source
+    guardrails: Guardrails
+    model: dict[str, Any]
+    candidates: tuple[str, ...]
+    seed: int
+    candidate: str | None = None
+    experiment: str = "none"
+    clean: Clean = field(default_factory=Clean)
+    split: Split = field(default_factory=Split)
+    gate: Gate = field(default_factory=Gate)
+    tracking: Tracking = field(default_factory=Tracking)
+
+    def __post_init__(self) -> None:
+        """Refuse a candidate that is not on the list."""
+        if not self.candidates:
+            raise InputError("candidates is empty: name at least one of conf/model/ in conf/config.yaml")
+        if self.candidate is not None and self.candidate not in self.candidates:
+            raise InputError(
+                f"candidate={self.candidate} is not in candidates={list(self.candidates)} of conf/config.yaml"
+                f"{nearest(self.candidate, self.candidates)}"
+            )
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """Return a hint at the known word that is most like `word`, or an empty text."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(sorted(known))})"
+
+
+def load(overrides: Sequence[str] = (), conf: Path = CONF) -> Config:
+    """Return the checked configuration of `conf` with `overrides` in Hydra's grammar (``model.gbm.rounds=50``).
+
+    Raises InputError naming the key, the file or the choice that is wrong, and the nearest right one.
+    """
+    given = [text for text in overrides if "=" in text]
+    if len(given) < len(overrides):
+        raise InputError(f"{[t for t in overrides if '=' not in t]}: an override has the form key=value")
+    return _checked(_compose(given, conf), conf)
+
+
+def family(settings: DictConfig | dict[str, Any], where: str = "model") -> Any:
+    """Return the module of `pipelines.candidates` that a candidate's settings belong to."""
+    known = sorted(p.stem for p in Path(__file__).parent.glob("candidates/[a-z]*.py"))
+    name = _section(settings, where).get("family")
+    if name not in known:
+        raise InputError(f"conf: {where}.family {name!r} does not exist{nearest(str(name), known)}")
+    return importlib.import_module(f"pipelines.candidates.{name}")
+
+
+def _compose(overrides: list[str], conf: Path) -> DictConfig:
+    if not (conf / "config.yaml").is_file():
+        raise InputError(f"{conf / 'config.yaml'} is missing: run from the top folder of the project")
+    try:
+        plain = OmegaConf.load(conf / "config.yaml")
+    except Exception as error:
+        raise InputError(f"{conf / 'config.yaml'} is not valid YAML: {_one_line(error)}") from error
+    groups = ("source", "guardrails", "experiment")
+    command = dict(text.split("=", 1) for text in overrides)
+    choice = {g: command.get(g, OmegaConf.select(plain, g)) for g in groups}
+    if None in choice.values():
+        absent = [f"{g} (one of {conf / g}/)" for g, name in choice.items() if name is None]
+        raise InputError(f"{conf / 'config.yaml'} does not name {', '.join(absent)}")
+    names = [str(c) for c in OmegaConf.select(plain, "candidates") or []]
+    for group, name in [*choice.items(), *(("model", n) for n in names)]:
+        _exists(conf, group, str(name))
+    rest = [text for text in overrides if text.split("=", 1)[0] not in groups]
+    defaults = [
+        f"+source={choice['source']}",
+        f"+guardrails={choice['guardrails']}",
+        *(f"+model@model.{name}={name}" for name in names),
+        f"+experiment={choice['experiment']}",
+    ]
+    try:
+        with initialize_config_dir(str(conf.resolve()), version_base="1.3"):
+            cfg = compose("config", overrides=[*defaults, *(_addable(text) for text in rest)])
+        OmegaConf.resolve(cfg)
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
+        raise InputError(f"{conf}: {_one_line(error)}") from error
+    OmegaConf.set_struct(cfg, False)
+    cfg.experiment = str(choice["experiment"])
+    cfg.source.name = str(choice["source"])
+    return cfg
+
+
+def _one_line(error: Exception) -> str:
+    key = getattr(error, "full_key", None)
+    return " ".join(f"{key}: {error}".split()) if key else " ".join(str(error).split())
+
+
+def _addable(override: str) -> str:
+    """Let Hydra add a key that the files leave at its default; the schema then refuses keys that do not exist."""
+    return override if override[0] in "+~" else "++" + override
+
+
+def _exists(conf: Path, group: str, name: str) -> None:
+    known = [p.stem for p in (conf / group).glob("*.yaml")]
+    if name not in known:
+        raise InputError(f"{group}={name}: there is no {conf / group / name}.yaml{nearest(name, known)}")
+
+
+def _checked(cfg: DictConfig, conf: Path) -> Config:
+    kind = str(cfg.source.get("kind"))
+    if kind not in SOURCES:
+        raise InputError(f"source.kind={kind} is not a kind of source{nearest(kind, list(SOURCES))}")
+    model = {
+        str(name): typed(family(s, f"model.{name}").Settings, s, f"model.{name}")
+        for name, s in _section(cfg.get("model", {}), "model").items()
+        if name in cfg.candidates
+    }
+    _unknown(Config, cfg, "")
+    parts: dict[str, Any] = {
+        "source": typed(SOURCES[kind], cfg.source, "source"),
+        "guardrails": typed(Guardrails, cfg.guardrails, "guardrails"),
+        "model": model,
+    }
+    sections = {"clean": Clean, "split": Split, "gate": Gate, "tracking": Tracking}
+    for name, cls in sections.items():
+        parts[name] = typed(cls, cfg.get(name, {}), name)
+    scalars = typed(_Scalars, {k: v for k, v in cfg.items() if k not in parts}, "")
+    for name in set(scalars.candidates) - set(model):
+        _exists(conf, "model", name)
+        raise InputError(f"candidates: {name} is not listed in {conf / 'config.yaml'}; add it there")
+    return Config(**parts, **{f.name: getattr(scalars, f.name) for f in dataclasses.fields(scalars)})
+
+
+@dataclass(frozen=True)
+class _Scalars:
+    """The top-level keys that are not sections."""
+
+    candidates: tuple[str, ...]
+    seed: int
+    candidate: str | None = None
+    experiment: str = "none"
+
+
+def typed(cls: type[Any], values: Any, where: str) -> Any:
+    """Return `values` as an instance of the dataclass `cls`; an unknown key or wrong type names itself."""
+    values = OmegaConf.create(dict(_section(values, where)))
+    _unknown(cls, values, where)
+    schema = OmegaConf.structured(cls)
+    for name, kind in typing.get_type_hints(cls).items():
+        if dataclasses.is_dataclass(kind):
+            OmegaConf.set_readonly(schema[name], False)  # a frozen class makes its section read-only
+    try:
+        made = OmegaConf.to_object(OmegaConf.merge(schema, values))
+    except OmegaConfBaseException as error:
+        key = ".".join(filter(None, (where, str(error.full_key or ""))))
+        raise InputError(f"conf: {key}: {str(error).splitlines()[0]}") from error
+    for f in dataclasses.fields(cls):
+        if isinstance(getattr(made, f.name), list):
+            object.__setattr__(made, f.name, tuple(getattr(made, f.name)))
+    return made
+
+
+def _section(values: Any, where: str) -> Any:
+    if not isinstance(values, dict | DictConfig):
+        raise InputError(f"conf: {where} must hold settings (key: value), not {values!r}")
+    return values
+
+
+def _unknown(cls: type[Any], values: Any, where: str) -> None:
+    known = typing.get_type_hints(cls)
+    for key, value in values.items():
+        path = ".".join(filter(None, (where, str(key))))
+        if key not in known:
+            raise InputError(f"conf: {path} is not a known setting{nearest(str(key), list(known))}")
+        if dataclasses.is_dataclass(known[key]) and isinstance(value, DictConfig) and cls is not Config:
+            _unknown(typing.cast("type[Any]", known[key]), value, path)
+
+
+def stage(main: Callable[[Config], None]) -> None:
+    """Run one stage from the command line: compose its config, run it, tell a user's error in one line.
+
+    Exit status: 0 done, 1 for an error that the user can mend. A defect of ours still shows its traceback.
+    """
+    words = sys.argv[1:]
+    if {"-h", "--help"} & set(words):
+        print((sys.modules[main.__module__].__doc__ or "").strip())
+        print("\nOverrides: key=value, in Hydra's grammar, e.g. seed=8 model.gbm.rounds=50. Keys: see conf/.")
+        return
+    try:
+        main(load(words))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

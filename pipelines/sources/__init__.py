@@ -1,0 +1,127 @@
+"""Where offers come from: the settings of each kind of source (conf/source/)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from pipelines.errors import InputError
+
+
+@dataclass(frozen=True)
+class Source:
+    """What every source says of itself; `name` is the name of its file in conf/source/."""
+
+    kind: str
+    name: str = ""
+    currency: str = "EUR"
+    rungs: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a ladder that is none."""
+        if self.rungs is not None and (len(self.rungs) < 2 or list(self.rungs) != sorted(set(self.rungs))):
+            raise InputError(f"source.rungs={list(self.rungs)} must be at least two rising, distinct numbers")
+        if self.rungs is not None and self.rungs[0] <= 0:
+            raise InputError(f"source.rungs={list(self.rungs)} must be positive")
+
+
+@dataclass(frozen=True)
+class MarketSource(Source):
+    """A simulated shop whose true demand is known (pipelines/market/)."""
+
+    rungs: tuple[float, ...] | None = (0.70, 0.80, 0.90, 1.0, 1.10, 1.20, 1.30)
+    logging: str = "randomised"
+    start: str = "2026-03-02"
+    days: int = 56
+    shoppers: int = 8_000
+    items: int = 240
+    offers: int = 300_000
+    flaws: float = 0.002
+
+    def __post_init__(self) -> None:
+        """Refuse a shop without life in it."""
+        super().__post_init__()
+        if self.logging not in ("randomised", "confounded"):
+            raise InputError(f"source.logging={self.logging} must be 'randomised' or 'confounded'")
+        for key in ("days", "shoppers", "items", "offers"):
+            if getattr(self, key) < 1:
+                raise InputError(f"source.{key}={getattr(self, key)} must be at least 1")
+        if self.rungs is None or 1.0 not in self.rungs:
+            raise InputError("source.rungs must hold 1.0, the list price: a simulated shop shows it too")
+        if self.offers > 3 * self.days * self.shoppers:
+            raise InputError(
+                f"source.offers={self.offers} is more than {self.shoppers} shoppers see in {self.days} days with a "
+                "visit a day: raise source.shoppers or source.days"
+            )
+        if not 0 <= self.flaws < 0.5:
+            raise InputError(f"source.flaws={self.flaws} must lie in [0, 0.5)")
+
+
+@dataclass(frozen=True)
+class OnlineRetailSource(Source):
+    """Real order lines of a UK gift shop (doi:10.24432/C5BW33); no views, no costs, prices never randomised."""
+
+    path: str = "data/external/online_retail.parquet"
+    days: int | None = None
+    cost_share: float = 0.5
+    list_price_weeks: int = 8
+    snap: float = 0.025
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that would leave no offer."""
+        super().__post_init__()
+        _require_share("cost_share", self.cost_share)
+        _require_share("snap", self.snap)
+        if self.list_price_weeks < 1 or (self.days is not None and self.days < 1):
+            raise InputError(
+                f"source.list_price_weeks={self.list_price_weeks} and source.days={self.days} must be at least 1"
+            )
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which column of the user's table plays which part; null = the table has no such column."""
+
+    price: str = "price"
+    bought: str = "bought"
+    shopper: str | None = None
+    item: str | None = None
+    time: str | None = None
+    list_price: str | None = None
+    unit_cost: str | None = None
+    propensity: str | None = None
+    min_price: str | None = None
+    max_price: str | None = None
+    offer: str | None = None
+
+
+@dataclass(frozen=True)
+class OffersSource(Source):
+    """The user's own table of offers: what was shown, at which price, and whether it was bought."""
+
+    path: str = "data/external/offers.parquet"
+    columns: Roles = field(default_factory=Roles)
+    cost_share: float | None = None
+    numeric: tuple[str, ...] | None = None
+    categorical: tuple[str, ...] | None = None
+    personal: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
+    snap: float = 0.025
+
+    def __post_init__(self) -> None:
+        """Refuse shares that are none."""
+        super().__post_init__()
+        _require_share("snap", self.snap)
+        if self.cost_share is not None:
+            _require_share("cost_share", self.cost_share)
+
+
+def _require_share(name: str, value: float) -> None:
+    if not 0 <= value < 1:
+        raise InputError(f"source.{name}={value} must lie in [0, 1)")
+
+
+SOURCES: dict[str, type[Source]] = {
+    "market": MarketSource,
+    "online_retail": OnlineRetailSource,
+    "offers": OffersSource,
+}
