@@ -1,0 +1,85 @@
+"""The policy as one ONNX graph: raw named inputs in, a quote out; and how Python runs it.
+
+Only NumPy and ONNX Runtime are imported to run a graph; composing one needs ndonnx and spox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.policy import FALLBACK_WORDS, GUARDRAIL_WORDS, LADDER, QUOTE, TERMS_OF_SALE, Terms, decide
+
+if TYPE_CHECKING:
+    import onnx
+    import pandas as pd
+    from numpy.typing import NDArray
+    from spox import Var
+
+    Columns = Mapping[str, Any] | pd.DataFrame
+
+ROWS_AT_ONCE = 20_000
+
+
+def compose(
+    numeric: tuple[str, ...],
+    categorical: tuple[str, ...],
+    coefficients: Callable[[dict[str, Var]], Var],
+    terms: Terms,
+) -> onnx.ModelProto:
+    """Return the policy graph.
+
+    Inputs: every context column and `TERMS_OF_SALE`, (N, 1), double or string. coefficients: inputs -> (N, 2) value.
+    Outputs: `policy.QUOTE`, (N, 1) each, and `policy.LADDER`, (N, K) each.
+    """
+    import ndonnx as ndx
+    import spox
+    import spox.opset.ai.onnx.ml.v4 as ml
+
+    numbers = dict.fromkeys((*numeric, *TERMS_OF_SALE))
+    inputs = {name: spox.argument(spox.Tensor(np.float64, ("N", 1))) for name in numbers}
+    inputs |= {name: spox.argument(spox.Tensor(np.str_, ("N", 1))) for name in categorical}
+    sale = {name: ndx.asarray(inputs[name]) for name in TERMS_OF_SALE}
+    quotes = decide(ndx.asarray(coefficients(inputs)), sale, terms)
+    outputs = {name: quotes[name].unwrap_spox() for name in (*QUOTE, *LADDER)}
+    for name, words in (("guardrail", GUARDRAIL_WORDS), ("fallback", FALLBACK_WORDS)):
+        outputs[name] = ml.label_encoder(
+            outputs[name], keys_int64s=list(range(len(words))), values_strings=list(words), default_string=""
+        )
+    proto: onnx.ModelProto = spox.build(inputs, outputs, drop_unused_inputs=False)
+    return proto
+
+
+def session(graph: bytes | Path) -> Any:
+    """Return an ONNX Runtime session on one CPU thread, which is what one live quote gets."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # composing leaves unused initialisers behind; the warnings tell users nothing
+    source = graph if isinstance(graph, bytes) else str(graph)
+    return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def run(graph: Any, columns: Columns, outputs: tuple[str, ...] = QUOTE) -> dict[str, NDArray[Any]]:
+    """Return the outputs for a table of contexts: (N,) for `QUOTE` entries, (N, K) for `LADDER` entries.
+
+    graph: a `session`. columns: a DataFrame or a mapping of (N,) columns; an absent input counts as missing.
+    """
+    rows = len(columns["list_price"])
+    feed = {i.name: _column(columns, i.name, i.type, rows) for i in graph.get_inputs()}
+    starts = range(0, max(rows, 1), ROWS_AT_ONCE)
+    parts = [graph.run(list(outputs), {k: v[s : s + ROWS_AT_ONCE] for k, v in feed.items()}) for s in starts]
+    joined = [np.concatenate(p) for p in zip(*parts, strict=True)]
+    return {n: v[:, 0] if n in QUOTE else v for n, v in zip(outputs, joined, strict=True)}
+
+
+def _column(columns: Columns, name: str, kind: str, rows: int) -> NDArray[Any]:
+    words = kind == "tensor(string)"
+    if name not in columns:
+        return np.full((rows, 1), "" if words else np.nan, dtype=object if words else np.float64)
+    values = np.asarray(columns[name], dtype=object if words else np.float64)
+    return values.reshape(rows, 1)

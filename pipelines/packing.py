@@ -1,0 +1,113 @@
+"""A candidate made into a policy: the graph, checked against Python, and the manifest beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipelines import agreement, graph
+from pipelines.candidates import Candidate
+from pipelines.config import Config
+from pipelines.demand import Curve
+from pipelines.files import digest
+from pipelines.manifest import GRAPH, Field, Manifest
+from pipelines.policy import Terms
+from pipelines.pricing import admitted_rungs
+from pipelines.tables import OffersInfo
+from pipelines.tracking import git_commit
+
+OUTPUTS = {
+    "price": "price to charge, in the currency",
+    "multiplier": "price / list price",
+    "rung": "index in terms.ladder; -1 where the fallback was quoted",
+    "purchase_probability": "expected probability that this shopper buys at this price",
+    "expected_profit": "(price - unit cost) x purchase probability, in the currency",
+    "price_sensitivity": "elasticity of the purchase probability at this price: -2 means 1 % dearer, 2 % fewer sales",
+    "guardrail": "the guardrail that forbade the price with the highest expected profit; none if none did",
+    "fallback": "why the fallback price (the list price, where it is a rung) was quoted; empty if it was not",
+    "propensity": "probability with which this price was chosen: 1 without u, or on fallback",
+    "alpha": "log-odds of a purchase at t = 0",
+    "beta": "price sensitivity: fall of the log-odds per unit of t",
+    "ladder_price": "price of every rung, (N, K)",
+    "ladder_probability": "purchase probability at every rung, (N, K)",
+    "ladder_profit": "expected profit at every rung, (N, K)",
+    "ladder_propensity": "probability with which each rung is chosen, (N, K)",
+}
+_SALE = (
+    ("list_price", "public price of the item", True),
+    ("unit_cost", "cost of one unit", False),
+    ("min_price", "least price of this item, if it has one", False),
+    ("max_price", "largest price of this item, if it has one", False),
+    ("u", "chance in [0, 1) that decides exploration; without it the greedy price", False),
+)
+
+
+def registered_name(source: str) -> str:
+    """Return the name of the registered model of a source."""
+    return "pricing" if source == "market" else f"pricing-{source}"
+
+
+def terms_of(cfg: Config, info: OffersInfo, curve: Curve, ladder: tuple[float, ...] | None = None) -> Terms:
+    """Return what a policy with this demand curve decides by; `ladder` restricts its rungs (baselines)."""
+    rungs = ladder or admitted_rungs(info.ladder, cfg.guardrails)
+    return Terms(rungs, curve, cfg.guardrails, info.fallback, info.cost_share)
+
+
+def pack(
+    folder: Path, cfg: Config, info: OffersInfo, offers: pd.DataFrame, candidate: Candidate, terms: Terms,
+    name: str, family: str,
+) -> Manifest:  # fmt: skip
+    """Write policy.onnx and policy.json into `folder` and return the manifest, whose `check` says if they may serve.
+
+    offers: rows to draw the checking contexts from. The check passes where graph and Python choose the same price on
+    at least `gate.agreement` of the contexts, and purchase probabilities agree to 1e-4 on as many.
+    """
+    proto = graph.compose(
+        info.numeric,
+        info.categorical,
+        lambda inputs: candidate.model.graph(candidate.encoder.graph(inputs)),
+        terms,
+    )
+    content = proto.SerializeToString(deterministic=True)
+    table = agreement.contexts(offers, info, np.random.default_rng(cfg.seed))
+    check = agreement.compare(graph.session(content), candidate, table, terms)
+    check["passed"] = min(check["same_price"], check["same_probability"]) >= cfg.gate.agreement
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / GRAPH).write_bytes(content)
+    curve = terms.curve
+    axis = "log(m)" if curve.axis == "log" else "m"
+    manifest = Manifest(
+        name=name,
+        family=family,
+        model=registered_name(info.source),
+        source=info.source,
+        currency=info.currency,
+        inputs=tuple(_fields(candidate, info)),
+        outputs=OUTPUTS,
+        terms=terms,
+        coefficients=f"logit q(m) = alpha - beta * t(m), m = price / list price, "
+        f"t(m) = ({axis} - {curve.centre:.6g}) / {curve.scale:.6g}",
+        assumptions=info.assumptions,
+        data_sha256=info.sha256,
+        git_commit=git_commit(),
+        graph_sha256=digest(folder / GRAPH),
+        check=check,
+    )
+    manifest.write(folder)
+    return manifest
+
+
+def _fields(candidate: Candidate, info: OffersInfo) -> list[Field]:
+    ranges = {n.name: (n.low, n.high) for n in candidate.encoder.numbers}
+    words = {w.name: w.words for w in candidate.encoder.words}
+    fields = [Field(name, "number", unit, required, False, *ranges.get(name, ())) for name, unit, required in _SALE]
+    for name in info.numeric:
+        if name != "list_price":
+            personal = name in info.personal
+            fields.append(Field(name, "number", info.units.get(name, ""), False, personal, *ranges.get(name, ())))
+    for name in info.categorical:
+        unit, personal = info.units.get(name, ""), name in info.personal
+        fields.append(Field(name, "word", unit, False, personal, words=words.get(name)))
+    return fields

@@ -1,0 +1,202 @@
+"""From a demand curve to a price: ladder, guardrails, choice of the rung, exploration.
+
+Pure functions on the Python Array API. The namespace comes from the arguments, so the same code prices with NumPy
+in evaluation and becomes part of the ONNX policy with ndonnx. Shapes: N contexts, K rungs; columns are (N, 1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pipelines.errors import InputError
+
+# The Array API has no common static type that NumPy and ndonnx share.
+Array = Any
+
+RULES = ("margin_floor", "largest_cut", "largest_rise", "min_price", "max_price")
+_TOLERANCE = 1e-9  # relative: a bound met to the last bit is met
+
+
+@dataclass(frozen=True)
+class Guardrails:
+    """What a price may never do; the shop owns these (conf/guardrails/, docs/guardrails.md)."""
+
+    largest_cut: float | None = None
+    largest_rise: float | None = None
+    margin_floor: float | None = None
+    rungs: tuple[float, ...] | None = None
+    endings: tuple[float, ...] = ()
+    minor_unit: float | None = None
+    exploration: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse guardrails that contradict themselves, naming the value."""
+        if self.largest_cut is not None and not 0 <= self.largest_cut < 1:
+            raise InputError(f"guardrails.largest_cut={self.largest_cut} must lie in [0, 1) or be null")
+        if self.largest_rise is not None and not self.largest_rise >= 0:
+            raise InputError(f"guardrails.largest_rise={self.largest_rise} must not be negative")
+        if self.margin_floor is not None and not self.margin_floor >= 0:
+            raise InputError(f"guardrails.margin_floor={self.margin_floor} must not be negative")
+        if self.rungs is not None and (not self.rungs or min(self.rungs) <= 0):
+            raise InputError(f"guardrails.rungs={list(self.rungs)} must be positive multipliers, or null")
+        if not 0 <= self.exploration <= 0.5:
+            raise InputError(f"guardrails.exploration={self.exploration} must lie in [0, 0.5]")
+        if self.minor_unit is not None and not 0 < self.minor_unit <= 1:
+            raise InputError(f"guardrails.minor_unit={self.minor_unit} must lie in (0, 1] or be null")
+        if self.minor_unit is not None and not _whole(1 / self.minor_unit):
+            raise InputError(f"guardrails.minor_unit={self.minor_unit} must divide 1, e.g. 0.01, 0.05 or 1")
+        if self.endings and self.minor_unit is None:
+            raise InputError("guardrails.endings needs guardrails.minor_unit, e.g. 0.01")
+        if any(not 0 <= e < 1 for e in self.endings):
+            raise InputError(f"guardrails.endings={list(self.endings)} must lie in [0, 1), e.g. 0.99")
+        if self.minor_unit is not None and not all(_whole(e / self.minor_unit) for e in self.endings):
+            raise InputError(
+                f"guardrails.endings={list(self.endings)} must be multiples of minor_unit={self.minor_unit}"
+            )
+
+
+def _whole(number: float) -> bool:
+    return abs(number - round(number)) < 1e-6
+
+
+def admitted_rungs(ladder: tuple[float, ...], guardrails: Guardrails) -> tuple[float, ...]:
+    """Return the rungs that a policy may use: those shown by the source, cut down to `guardrails.rungs`.
+
+    Raises InputError for a rung that was never shown: nothing is known of demand there.
+    """
+    if guardrails.rungs is None:
+        return ladder
+    unknown = [r for r in guardrails.rungs if all(abs(r - known) > 1e-6 for known in ladder)]
+    if unknown:
+        raise InputError(
+            f"guardrails.rungs: {unknown} were never shown (the source's ladder is {list(ladder)}); nothing is "
+            "known of the demand there. Name shown rungs only, or show these first"
+        )
+    return tuple(known for known in ladder if any(abs(r - known) <= 1e-6 for r in guardrails.rungs))
+
+
+def ladder_prices(list_price: Array, multipliers: Array, guardrails: Guardrails) -> Array:
+    """Return the price of every rung, (N, K): list price x multiplier, brought to an ending.
+
+    Rounding moves a price *towards* the list price and never past it, so a rung at the edge of a guardrail stays
+    inside it, and the rung 1 is the list price itself.
+    """
+    xp = list_price.__array_namespace__()
+    raw = list_price * multipliers
+    if guardrails.minor_unit is None:
+        return raw
+    units = float(round(1 / guardrails.minor_unit))
+    up, down = _endings_around(raw * units, units, guardrails, xp)
+    cut = xp.minimum(up / units, list_price)
+    rise = xp.maximum(down / units, list_price)
+    return xp.where(multipliers > 1, rise, cut)
+
+
+def _endings_around(raw: Array, units: float, guardrails: Guardrails, xp: Any) -> tuple[Array, Array]:
+    """Return the nearest ending at or above, and at or below, `raw`; all in minor units."""
+    slack = 1e-6  # of a minor unit: 8.00 x 1.1 is 8.8, not 8.799…
+    if not guardrails.endings:
+        return xp.ceil(raw - slack), xp.floor(raw + slack)
+    up, down = None, None
+    for ending in guardrails.endings:
+        offset = float(round(ending * units))
+        above = xp.ceil((raw - offset - slack) / units) * units + offset
+        below = xp.floor((raw - offset + slack) / units) * units + offset
+        up = above if up is None else xp.minimum(up, above)
+        down = below if down is None else xp.maximum(down, below)
+    return up, down
+
+
+def distinct(prices: Array, ladder: tuple[float, ...]) -> Array:
+    """Return which rungs stand for a price of their own, (N, K) bool: of equal prices the one nearest 1 stays.
+
+    Where a cut and a rise both come out at the list price and 1 is no rung, the cut stays.
+    """
+    xp, last = prices.__array_namespace__(), len(ladder) - 1
+    # the neighbour on the way to the list price; a rung without one is its own, and always stands
+    inward = [k + 1 if k < last and ladder[k + 1] <= 1 else max(k - 1, 0) if m > 1 else k for k, m in enumerate(ladder)]
+    alone = xp.asarray(np.array([[k == i for k, i in enumerate(inward)]]))
+    return alone | (prices != xp.take(prices, xp.asarray(np.array(inward)), axis=1))
+
+
+def allowed(
+    prices: Array,
+    list_price: Array,
+    unit_cost: Array,
+    min_price: Array,
+    max_price: Array,
+    guardrails: Guardrails,
+) -> dict[str, Array]:
+    """Return for each rule in force which rungs it admits, (N, K) bool each.
+
+    `min_price` and `max_price` are (N, 1), NaN where an item has none. A missing unit cost (NaN) meets no margin
+    floor: what cannot be checked is not allowed.
+    """
+    rules = {}
+    if guardrails.margin_floor is not None:
+        rules["margin_floor"] = prices >= unit_cost * ((1 + guardrails.margin_floor) * (1 - _TOLERANCE))
+    if guardrails.largest_cut is not None:
+        rules["largest_cut"] = prices >= list_price * (1 - guardrails.largest_cut - _TOLERANCE)
+    if guardrails.largest_rise is not None:
+        rules["largest_rise"] = prices <= list_price * (1 + guardrails.largest_rise + _TOLERANCE)
+    # "not below", so that NaN, which compares false, forbids nothing
+    xp = prices.__array_namespace__()
+    rules["min_price"] = xp.logical_not(prices < min_price)
+    rules["max_price"] = xp.logical_not(prices > max_price)
+    return rules
+
+
+def masked(profit: Array, admissible: Array) -> Array:
+    """Return profit (N, K) with minus infinity where a rung is not admissible."""
+    return profit.__array_namespace__().where(admissible, profit, -np.inf)
+
+
+def best_rung(masked_profit: Array) -> Array:
+    """Return the rung with the highest expected profit, (N, 1) int64; of equals the cheapest."""
+    return masked_profit.__array_namespace__().argmax(masked_profit, axis=1, keepdims=True)
+
+
+def at_rung(values: Array, rung: Array) -> Array:
+    """Return the (N, 1) entries of `values` (N, K) at `rung` (N, 1) int64."""
+    return values.__array_namespace__().take_along_axis(values, rung, axis=1)
+
+
+def propensities(greedy: Array, admissible: Array, exploration: float) -> Array:
+    """Return the probability of each rung, (N, K): the greedy rung, smoothed over its admissible neighbours.
+
+    Half of `exploration` goes to either adjacent rung; the share of one that is absent or forbidden stays with the
+    greedy rung. Without an admissible rung all mass lies on `greedy` and means nothing.
+    """
+    xp = admissible.__array_namespace__()
+    rungs = xp.asarray(np.arange(admissible.shape[1])[None, :])
+    beside = admissible & (abs(rungs - greedy) == 1)
+    share = xp.astype(beside, xp.float64) * (exploration / 2)
+    rest = 1 - xp.sum(share, axis=1, keepdims=True)
+    return xp.where(rungs == greedy, rest, share)
+
+
+def draw(probabilities: Array, greedy: Array, u: Array) -> tuple[Array, Array]:
+    """Return the rung that `u` in [0, 1) selects and its propensity, both (N, 1).
+
+    The rung is the first whose cumulated probability exceeds `u`: the same `u` always gives the same rung. Without
+    `u` (NaN) the greedy rung is taken, with propensity 1. A `u` out of range takes no rung without a chance.
+    """
+    xp = probabilities.__array_namespace__()
+    cumulated = xp.cumulative_sum(probabilities, axis=1)
+    passed = xp.sum(xp.astype(cumulated <= xp.maximum(u, xp.zeros_like(u)), xp.int64), axis=1, keepdims=True)
+    # `passed` runs off the ladder where rounding leaves the last sum below u
+    rung = xp.where(xp.isnan(u) | (passed >= probabilities.shape[1]), greedy, passed)
+    return rung, xp.where(xp.isnan(u), 1.0, at_rung(probabilities, rung))
+
+
+def binding_rule(wanted: Array, rules: dict[str, Array]) -> Array:
+    """Return the index in `RULES` of the first rule that forbids the `wanted` rung (N, 1), or len(RULES)."""
+    xp = wanted.__array_namespace__()
+    bound = xp.where(wanted < 0, wanted, len(RULES))
+    for index in reversed(range(len(RULES))):
+        if RULES[index] in rules:
+            bound = xp.where(at_rung(rules[RULES[index]], wanted), bound, index)
+    return bound

@@ -1,0 +1,219 @@
+"""The contract that every candidate keeps, checked for each of them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import spox
+
+from pipelines.candidates import Candidate, History, family_module, load_candidate
+from pipelines.demand import SMALLEST_BETA, Curve, Learning, log_loss
+from pipelines.encoder import Encoder
+from pipelines.errors import InputError
+from tests.worlds import CATEGORICAL, LADDER, NUMERIC, offers
+
+SMALL: dict[str, dict[str, Any]] = {
+    "linear": {},
+    "forest": {"trees": 12},
+    "gbm": {"rounds": 80, "patience": 10},
+    "dnn": {"epochs": 15, "members": 2, "hidden": (16, 8), "learning_rate": 5e-3},
+}
+EVERY = pytest.mark.parametrize("family", SMALL)
+RUNGS = np.array([LADDER])
+
+
+def _windows(table: pd.DataFrame) -> tuple[Encoder, Curve, Learning, Learning]:
+    """Return the first three quarters of a table to learn from and the rest to stop on, encoded."""
+    cut = 3 * len(table) // 4
+    train, valid = table[:cut], table[cut:]
+    encoder = Encoder.fit(train, NUMERIC, CATEGORICAL)
+    curve = Curve.fit("log", train["multiplier"].to_numpy())
+    learnings = [
+        Learning(encoder.encode(w), curve.t(w["multiplier"].to_numpy()), w["bought"].to_numpy()) for w in (train, valid)
+    ]
+    return encoder, curve, *learnings
+
+
+def _fit(family: str, table: pd.DataFrame, seed: int = 5) -> tuple[Candidate, History]:
+    module, (encoder, curve, train, valid) = family_module(family), _windows(table)
+    model, history = module.fit(train, valid, module.Settings(**SMALL[family]), seed)
+    return Candidate(encoder, curve, model), history
+
+
+@functools.cache
+def _fitted(family: str) -> Candidate:
+    """Return the candidate after a look at 4,000 randomised offers."""
+    return _fit(family, offers(4000)[0])[0]
+
+
+def _extremes() -> pd.DataFrame:
+    """Return contexts that no training window has: missing, unseen, huge, negative."""
+    table = offers(400, seed=9)[0]
+    table.loc[:49, list(NUMERIC)] = np.nan
+    table.loc[50:99, "list_price"] = 1e12
+    table.loc[100:149, "age"] = -1e12
+    table.loc[150:199, "visits"] = np.inf
+    table.loc[200:249, "country"] = "火星"
+    return table
+
+
+def _run(candidate: Candidate, z: np.ndarray) -> np.ndarray:
+    """Return the coefficients that ONNX Runtime gives for the candidate's graph."""
+    argument = spox.argument(spox.Tensor(np.float32, ("N", z.shape[1])))
+    proto = spox.build({"z": argument}, {"both": candidate.model.graph(argument)})
+    session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    return np.asarray(session.run(None, {"z": z})[0])
+
+
+@EVERY
+def test_same_seed_same_result(family: str, tmp_path: Path) -> None:
+    """A second fit gives the same files to the byte, so that DVC sees no change."""
+    _fit(family, offers(1500)[0])[0].save(tmp_path / "one")
+    _fit(family, offers(1500)[0])[0].save(tmp_path / "two")
+    files = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
+    assert len(files) >= 3
+    for file in files:
+        assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes(), file
+
+
+@EVERY
+def test_inputs_stay_as_they_were(family: str) -> None:
+    """Neither fitting nor predicting writes into what it is given."""
+    _, _, train, valid = _windows(offers(1200)[0])
+    copies = [array.copy() for w in (train, valid) for array in (w.z, w.t, w.bought)]
+    module = family_module(family)
+    model, _ = module.fit(train, valid, module.Settings(**SMALL[family]), 5)
+    model.coefficients(valid.z)
+    for before, after in zip(copies, [a for w in (train, valid) for a in (w.z, w.t, w.bought)], strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@EVERY
+def test_columns_are_found_by_name(family: str) -> None:
+    """Neither the order of the columns nor further ones matter."""
+    table = offers(300, seed=3)[0]
+    turned = table[table.columns[::-1]].assign(tomorrow=1.0)
+    np.testing.assert_array_equal(_fitted(family).coefficients(table), _fitted(family).coefficients(turned))
+
+
+@EVERY
+def test_curves_are_finite_and_fall(family: str) -> None:
+    """Whatever the context, probabilities are probabilities and a higher price never sells more."""
+    table = _extremes()
+    coefficients, q = _fitted(family).coefficients(table), _fitted(family).probability(table, RUNGS)
+    assert coefficients.dtype == np.float32
+    assert coefficients.shape == (len(table), 2)
+    assert coefficients[:, 1].min() >= np.float32(SMALLEST_BETA)
+    assert q.shape == (len(table), len(LADDER))
+    assert q.min() > 0
+    assert q.max() < 1
+    assert (np.diff(q, axis=1) < 0).all()
+
+
+@EVERY
+def test_the_graph_is_the_model(family: str) -> None:
+    """ONNX Runtime gives the coefficients of Python, also far outside of what was seen, and for one row alone."""
+    candidate = _fitted(family)
+    z = candidate.encoder.encode(pd.concat([offers(2000, seed=4)[0], _extremes()]))
+    z = np.concatenate([z, 30 * np.ones((1, z.shape[1]), np.float32), -30 * np.ones((1, z.shape[1]), np.float32)])
+    np.testing.assert_allclose(candidate.model.coefficients(z), _run(candidate, z), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(candidate.model.coefficients(z[:1]), _run(candidate, z[:1]), rtol=1e-5, atol=1e-5)
+
+
+@EVERY
+def test_saved_and_loaded_is_the_same(family: str, tmp_path: Path) -> None:
+    """A candidate read back answers to the last bit as before, and holds no pickle."""
+    table = _extremes()
+    _fitted(family).save(tmp_path)
+    np.testing.assert_array_equal(
+        _fitted(family).coefficients(table), load_candidate(tmp_path, family).coefficients(table)
+    )
+    assert {p.suffix for p in tmp_path.rglob("*.*")} <= {".json", ".npz"}
+
+
+@EVERY
+@pytest.mark.parametrize("rows", [40, 400])
+def test_few_offers_are_enough_to_answer(family: str, rows: int) -> None:
+    """A short window gives a curve, not an error, and the log loss of both windows step by step."""
+    candidate, history = _fit(family, offers(rows)[0])
+    assert np.isfinite(candidate.probability(_extremes(), RUNGS)).all()
+    assert {"train_log_loss", "valid_log_loss"} <= set(history)
+    assert 1 == len({len(values) for values in history.values()})
+    assert np.isfinite(list(history.values())).all()
+
+
+@EVERY
+def test_nobody_bought(family: str) -> None:
+    """Where nobody bought, hardly anybody is expected to."""
+    q = _fit(family, offers(400)[0].assign(bought=0))[0].probability(_extremes(), RUNGS)
+    assert np.isfinite(q).all()
+    assert q[:, 2].mean() < 0.05
+
+
+@EVERY
+def test_a_price_that_never_moved_teaches_no_slope(family: str) -> None:
+    """Without price changes every slope stays at its floor: nothing is made up."""
+    candidate, _ = _fit(family, offers(800)[0].assign(multiplier=0.9))
+    beta = candidate.coefficients(_extremes())[:, 1]
+    np.testing.assert_allclose(np.full(len(beta), SMALLEST_BETA), beta, atol=1e-4)
+
+
+@EVERY
+def test_no_context_at_all(family: str) -> None:
+    """With the constant alone every shopper has the one pooled curve."""
+    module, (_, _, train, valid) = family_module(family), _windows(offers(800)[0])
+    pooled = [dataclasses.replace(w, z=w.z[:, -1:]) for w in (train, valid)]
+    model, _ = module.fit(*pooled, module.Settings(**SMALL[family]), 5)
+    assert 1 == len(np.unique(model.coefficients(pooled[1].z), axis=0))
+
+
+@EVERY
+def test_a_known_sensitivity_is_found(family: str) -> None:
+    """The sensitive half is found to be so, and the mean elasticity is right to a quarter."""
+    candidate, _ = _fit(family, offers(12_000, seed=1)[0])
+    fresh, true = offers(2000, seed=2)
+    q, old = candidate.probability(fresh, RUNGS), fresh["age"].to_numpy() > 0.5
+    true_q = true.drop(columns="offer_id").to_numpy()
+    true_slope, slope = (np.log(p[:, 1] / p[:, 3]) / np.log(LADDER[3] / LADDER[1]) for p in (true_q, q))
+    assert true_slope.mean() == pytest.approx(slope.mean(), rel=0.25)
+    for half in (old, ~old):
+        assert true_slope[half].mean() == pytest.approx(slope[half].mean(), abs=0.5)
+
+
+@EVERY
+def test_a_shuffled_outcome_teaches_nothing(family: str) -> None:
+    """Where buying is independent of the context, the candidate is no better than one number for all."""
+    table = offers(3000)[0]
+    table["bought"] = np.random.default_rng(0).permutation(table["bought"])
+    candidate, _ = _fit(family, table)
+    fresh = offers(20_000, seed=6)[0]
+    bought = np.random.default_rng(1).permutation(fresh["bought"])
+    own = log_loss(bought, candidate.probability(fresh, fresh[["multiplier"]].to_numpy())[:, 0])
+    pooled = log_loss(bought, np.full(len(bought), table["bought"].mean()))
+    assert pooled == pytest.approx(own, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("family", "wrong"),
+    [
+        ("linear", {"l2": ()}),
+        ("linear", {"l2": (-1.0,)}),
+        ("forest", {"trees": 0}),
+        ("forest", {"max_features": 1.5}),
+        ("gbm", {"rounds": 0}),
+        ("gbm", {"subsample": 0.0}),
+        ("dnn", {"members": 0}),
+        ("dnn", {"hidden": (0,)}),
+    ],
+)
+def test_wrong_settings_are_refused(family: str, wrong: dict[str, Any]) -> None:
+    """A setting under which nothing can be learned is named when it is made."""
+    with pytest.raises(InputError, match=rf"model\.{family}\.{next(iter(wrong))}="):
+        family_module(family).Settings(**wrong)

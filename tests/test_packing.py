@@ -1,0 +1,122 @@
+"""A candidate made into a policy: graph, check and manifest belong together."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines import graph
+from pipelines.candidates import Candidate, linear
+from pipelines.demand import Curve
+from pipelines.errors import InputError
+from pipelines.files import digest
+from pipelines.manifest import GRAPH, Manifest
+from pipelines.packing import OUTPUTS, git_commit, pack, registered_name, terms_of
+from pipelines.policy import LADDER, QUOTE
+from pipelines.pricing import Guardrails
+from tests.worlds import LADDER as RUNGS
+from tests.worlds import LOG, candidate, config, info, offers
+
+
+def packed(folder: Path, model: Candidate, **changes) -> Manifest:
+    """Return the manifest of a candidate packed into `folder`."""
+    cfg, table = config(**changes), offers(300)[0]
+    return pack(folder, cfg, info(), table, model, terms_of(cfg, info(), model.curve), "linear", "linear")
+
+
+@dataclasses.dataclass(frozen=True)
+class Lying(linear.Model):
+    """A model whose graph is not what it computes in Python."""
+
+    def graph(self, z):
+        """Return a graph with another slope."""
+        return linear.Model(self.a, 1.2 * self.b).graph(z)
+
+
+def test_a_policy_is_packed_and_may_serve(tmp_path: Path) -> None:
+    """The check passes, and the manifest that was written is the one returned."""
+    manifest = packed(tmp_path, candidate(offers(300)[0]))
+    assert manifest.check["passed"] is True
+    assert manifest == Manifest.read(tmp_path)
+    assert manifest.graph_sha256 == digest(tmp_path / GRAPH)
+    assert ("d" * 64, "pricing", "market", "EUR") == (
+        manifest.data_sha256, manifest.model, manifest.source, manifest.currency,
+    )  # fmt: skip
+    assert "logit q(m) = alpha - beta * t(m), m = price / list price, t(m) = (log(m) - 0) / 1" == manifest.coefficients
+
+
+def test_the_manifest_names_what_the_graph_takes_and_gives(tmp_path: Path) -> None:
+    """Inputs and outputs one for one, with kinds, and with the ranges and words that were learned."""
+    model = candidate(offers(300)[0])
+    manifest = packed(tmp_path, model)
+    session = graph.session(tmp_path / GRAPH)
+    kinds = {i.name: "word" if i.type == "tensor(string)" else "number" for i in session.get_inputs()}
+    assert kinds == {f.name: f.kind for f in manifest.inputs}
+    assert len(kinds) == len(manifest.inputs)
+    assert {*QUOTE, *LADDER} == set(OUTPUTS) == {o.name for o in session.get_outputs()}
+    fields = {f.name: f for f in manifest.inputs}
+    assert ["list_price"] == [n for n, f in fields.items() if f.required]
+    assert {"age", "country"} == {n for n, f in fields.items() if f.personal}
+    assert 0 <= fields["age"].low < fields["age"].high <= 1
+    assert fields["list_price"].low < fields["list_price"].high
+    assert {"DE", "FR", "中国"} == set(fields["country"].words)
+
+
+def test_a_graph_that_lies_is_packed_but_may_not_serve(tmp_path: Path) -> None:
+    """The manifest says that the check failed, and lists where; the graph is there to be looked into."""
+    model = candidate(offers(300)[0])
+    lying = dataclasses.replace(model, model=Lying(model.model.a, model.model.b))
+    check = Manifest.read(packed(tmp_path, lying) and tmp_path).check
+    assert check["passed"] is False
+    assert 20 == len(check["mismatches"])
+
+
+def test_a_model_without_an_answer_may_not_serve(tmp_path: Path) -> None:
+    """Coefficients that are NaN in Python and graph alike are a failed check, and no crash."""
+    model = candidate(offers(300)[0])
+    model.model.a[:] = np.nan
+    assert packed(tmp_path, model).check["passed"] is False
+
+
+def test_packing_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    """Same candidate, same terms: same graph, so that nothing is registered twice."""
+    once, again = (packed(tmp_path / n, candidate(offers(300)[0])) for n in "ab")
+    assert once.graph_sha256 == again.graph_sha256
+
+
+def test_another_guardrail_is_another_graph(tmp_path: Path) -> None:
+    """Guardrails are in the graph, not beside it."""
+    once = packed(tmp_path / "a", candidate(offers(300)[0]))
+    again = packed(tmp_path / "b", candidate(offers(300)[0]), guardrails=Guardrails(largest_cut=0.1, minor_unit=0.01))
+    assert once.graph_sha256 != again.graph_sha256
+    assert 0.1 == again.terms.guardrails.largest_cut
+
+
+def test_the_terms_of_a_policy() -> None:
+    """The ladder shown, cut down to the guardrails' rungs, or to the one rung of a baseline."""
+    assert RUNGS == terms_of(config(), info(), LOG).ladder
+    few = config(guardrails=Guardrails(rungs=(0.9, 1.0)))
+    assert (0.9, 1.0) == terms_of(few, info(), LOG).ladder
+    assert (1.0,) == terms_of(few, info(), LOG, (1.0,)).ladder
+    found = terms_of(config(), info(cost_share=0.4, fallback=0.9), Curve("linear", 1.0, 0.1))
+    assert (0.9, 0.4, "linear") == (found.fallback, found.cost_share, found.curve.axis)
+    with pytest.raises(InputError, match="never shown"):
+        terms_of(config(guardrails=Guardrails(rungs=(0.7,))), info(), LOG)
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [("market", "pricing"), ("online_retail", "pricing-online_retail"), ("offers", "pricing-offers")],
+)
+def test_each_source_has_its_own_registered_model(source: str, expected: str) -> None:
+    """So that a policy of one shop never replaces that of another."""
+    assert expected == registered_name(source)
+
+
+def test_outside_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy without history still packs."""
+    monkeypatch.chdir(tmp_path)
+    assert "unknown" == git_commit()
