@@ -1,0 +1,48 @@
+"""Ingest: source -> data/raw/ in the canonical schema; the simulated shop's truth is kept apart, in data/truth/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipelines import market
+from pipelines.config import Config, stage
+from pipelines.errors import InputError
+from pipelines.files import replacing, write_json, write_table
+from pipelines.sources import MarketSource, OffersSource, OnlineRetailSource, Source, online_retail, own_offers
+
+RAW = Path("data/raw")
+TRUTH = Path("data/truth")
+
+Tables = dict[str, pd.DataFrame]
+
+
+def raw_tables(source: Source, seed: int) -> tuple[Tables, Tables]:
+    """Return the raw tables of a source, and of its truth as far as it is known."""
+    if isinstance(source, MarketSource):
+        shop = market.simulate(source, seed)
+        flawed = market.break_rows(shop.events, source.flaws, np.random.default_rng([seed, 1]))
+        return {"events": flawed, "items": shop.items, "shoppers": shop.shoppers}, {"offers": shop.truth}
+    if isinstance(source, OnlineRetailSource):
+        return online_retail.tables(online_retail.read(source), source), {}
+    if isinstance(source, OffersSource):
+        return {"offers": own_offers.read(source)}, {}
+    raise InputError(f"source.kind={source.kind}: ingest does not know this kind of source")
+
+
+def main(cfg: Config) -> None:
+    """Write data/raw/ and data/truth/, each as a whole, so that nothing of another source stays behind."""
+    raw, truth = raw_tables(cfg.source, cfg.seed)
+    for folder, tables in ((RAW, raw), (TRUTH, truth)):
+        with replacing(folder) as draft:
+            for name, table in tables.items():
+                write_table(draft / f"{name}.parquet", table)
+            if folder == TRUTH:
+                write_json(draft / "truth.json", {"known": bool(truth)})
+    print(f"ingest {cfg.source.name}: " + ", ".join(f"{len(table):,} {name}" for name, table in raw.items()))
+
+
+if __name__ == "__main__":
+    stage(main)

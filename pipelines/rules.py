@@ -1,0 +1,150 @@
+"""What a clean row is: the rules of events, items and shoppers, each by the name that quarantine knows it by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from pipelines import tidy
+from pipelines.config import Clean, nearest
+from pipelines.errors import InputError
+from pipelines.sources import OnlineRetailSource, Source, online_retail
+from pipelines.tables import CHANNELS, KINDS
+
+Rule = tuple[str, Callable[[pd.DataFrame], "pd.Series[bool]"]]
+
+EARLIEST, LATEST = pd.Timestamp("1995-01-01", tz="UTC"), pd.Timestamp("2100-01-01", tz="UTC")
+_PHRASES = ("keywords", "text", "kind", "channel", "path")
+_PRICED = ("view", "purchase")
+_BOUNDS = {  # outside is impossible
+    "dwell_seconds": (0.0, 86_400.0),
+    "page_depth": (0.0, 10_000.0),
+    "rating": (1.0, 5.0),
+    "propensity": (1e-12, 1.0),
+    "quantity": (1e-9, 1e9),
+    "list_price": (-np.inf, 1e9),
+    "price": (-np.inf, 1e9),
+    "unit_cost": (0.0, 1e9),
+    "min_price": (0.0, 1e9),
+    "max_price": (0.0, 1e9),
+}
+
+
+def typed(raw: pd.DataFrame, schema: pa.DataFrameSchema, where: str) -> pd.DataFrame:
+    """Return `raw` with the columns and types of `schema`, and a column `unreadable`: a number was no number.
+
+    Optional columns that are absent become empty; raises InputError where a required one is.
+    """
+    columns: dict[str, pd.Series] = {}
+    unreadable = pd.Series(False, index=raw.index)
+    for name, column in schema.columns.items():
+        if name not in raw:
+            if not column.nullable:
+                raise InputError(
+                    f"{where}: there is no column {name!r}{nearest(name, list(raw.columns))}; see docs/schema.md"
+                )
+            columns[name] = tidy.absent(raw.index, _dtype(column))
+        elif name.endswith("_id"):
+            columns[name] = tidy.identifiers(raw[name])
+        elif str(column.dtype).startswith("datetime"):
+            columns[name] = tidy.times(raw[name])
+        elif str(column.dtype) == "float64":
+            columns[name] = tidy.numbers(raw[name])
+            unreadable |= columns[name].isna() & raw[name].notna()
+        else:
+            columns[name] = (tidy.phrases if name in _PHRASES else tidy.labels)(raw[name])
+    return pd.DataFrame(columns).assign(unreadable=unreadable)
+
+
+def _dtype(column: pa.Column) -> str:
+    return str(column.dtype)
+
+
+def of_events(source: Source, clean: Clean, items: pd.Series[str]) -> Sequence[Rule]:
+    """Return the rules of events, in order; `items` are the ids of the clean items."""
+    return (
+        ("missing_id", lambda t: _missing(t, "event_id", "shopper_id", "session_id")),
+        ("bad_time", lambda t: ~t["time"].between(EARLIEST, LATEST)),
+        ("unknown_kind", lambda t: ~t["kind"].isin(KINDS)),
+        ("unknown_channel", lambda t: ~t["channel"].isin(CHANNELS)),
+        ("not_a_product", lambda t: t["item_id"].notna() & not_a_product(source, t["item_id"])),
+        ("unknown_item", lambda t: (t["item_id"].notna() | (t["kind"] != "search")) & ~t["item_id"].isin(items)),
+        ("foreign_currency", lambda t: t["currency"].notna() & (t["currency"] != source.currency)),
+        ("not_a_number", lambda t: t["unreadable"]),
+        ("missing_price", lambda t: _without_price(t)),
+        ("price_not_positive", lambda t: (t["price"] <= 0) | (t["list_price"] <= 0)),
+        ("impossible_value", impossible),
+        ("duplicate_id", lambda t: t.duplicated("event_id")),
+        ("duplicate_event", duplicate_event),
+        ("machine", lambda t: machines(t, clean.events_per_minute)),
+    )
+
+
+def of_items(source: Source) -> Sequence[Rule]:
+    """Return the rules of items, in order."""
+    return (
+        ("missing_id", lambda t: _missing(t, "item_id")),
+        ("not_a_product", lambda t: not_a_product(source, t["item_id"])),
+        ("missing_category", lambda t: _missing(t, "category")),
+        ("not_a_number", lambda t: t["unreadable"]),
+        ("price_not_positive", lambda t: t["list_price"] <= 0),
+        ("missing_cost", lambda t: t["unit_cost"].isna() & (source.kind != "online_retail")),
+        ("impossible_value", impossible),
+        ("duplicate_id", lambda t: t.duplicated("item_id")),
+    )
+
+
+def of_shoppers() -> Sequence[Rule]:
+    """Return the rules of shoppers, in order."""
+    return (
+        ("missing_id", lambda t: _missing(t, "shopper_id")),
+        ("duplicate_id", lambda t: t.duplicated("shopper_id")),
+    )
+
+
+def not_a_product(source: Source, items: pd.Series[str]) -> pd.Series[bool]:
+    """Return which item ids stand for postage, fees and the like, as far as the source's ids tell."""
+    if not isinstance(source, OnlineRetailSource):
+        return pd.Series(False, index=items.index)
+    return ~items.fillna("").str.match(online_retail.PRODUCT)
+
+
+def impossible(table: pd.DataFrame) -> pd.Series[bool]:
+    """Return which rows hold a number outside its bounds; a missing number is none."""
+    broken = pd.Series(False, index=table.index)
+    for name, (low, high) in _BOUNDS.items():
+        if name in table:
+            broken |= table[name].notna() & ~table[name].between(low, high)
+    return broken
+
+
+def duplicate_event(events: pd.DataFrame) -> pd.Series[bool]:
+    """Return which events repeat an earlier row: same shopper, item, time and kind (and keywords, for a search).
+
+    Shoppers without a number of their own are told apart by their sessions.
+    """
+    who = events["shopper_id"].where(events["shopper_id"] != online_retail.GUEST, events["session_id"])
+    key = events[["item_id", "time", "kind", "keywords"]].assign(who=who)
+    return key.duplicated()
+
+
+def machines(events: pd.DataFrame, per_minute: int) -> pd.Series[bool]:
+    """Return all events of sessions with more views, searches and carts in a minute of the clock than `per_minute`."""
+    quick = events[events["kind"].isin(("view", "search", "cart"))]
+    counts = quick.groupby(["shopper_id", "session_id", quick["time"].dt.floor("min")]).size()
+    busy = counts[counts > per_minute].reset_index()
+    sessions = pd.MultiIndex.from_frame(events[["shopper_id", "session_id"]])
+    return pd.Series(sessions.isin(pd.MultiIndex.from_frame(busy[["shopper_id", "session_id"]])), index=events.index)
+
+
+def _missing(table: pd.DataFrame, *columns: str) -> pd.Series[bool]:
+    return table[list(columns)].isna().any(axis=1)
+
+
+def _without_price(events: pd.DataFrame) -> pd.Series[bool]:
+    return (events["kind"].isin(_PRICED) & events["price"].isna()) | (
+        (events["kind"] == "view") & events["list_price"].isna()
+    )

@@ -1,0 +1,119 @@
+"""The offers of the user's own table: which columns are context, what stands on which rung, what had to be assumed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from pipelines import ladder, tidy
+from pipelines.sources import OffersSource
+from pipelines.sources.own_offers import roles
+from pipelines.tables import OFFERS, UTC, OffersInfo
+
+_MANY_WORDS = 0.5  # a text column with more distinct words than this share of the rows is an identifier
+_FEW_ROWS = 50  # below which that cannot be told
+
+
+def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
+    """Return the offers of the clean table, those whose price is on no rung, and what the offers are."""
+    table = _complete(clean, source)
+    numeric, categorical, left_out = _context(table, source)
+    rungs = source.rungs or ladder.derived(table["multiplier"], source.path)
+    rung = ladder.on_rung(table["multiplier"], rungs, source.snap if source.rungs else None)
+    table[categorical] = table[categorical].fillna("")
+    canonical = [name for name in OFFERS.columns if name != "rung"]
+    features = [name for name in (*numeric, *categorical) if name not in canonical]
+    table = table[[*canonical, *features]].assign(rung=rung).sort_values(["time", "offer_id"], ignore_index=False)
+    info = OffersInfo(
+        source=source.name or source.kind,
+        currency=source.currency,
+        ladder=rungs,
+        numeric=tuple(numeric),
+        categorical=tuple(categorical),
+        personal=tuple(name for name in source.personal if name in (*numeric, *categorical)),
+        units=dict.fromkeys((*numeric, *categorical), "as in the table"),
+        cost_share=source.cost_share if source.columns.unit_cost else source.cost_share or 0.0,
+        propensity_logged=source.columns.propensity is not None,
+        assumptions=(*_assumed(source, rungs, table["multiplier"]), *left_out),
+    )
+    off = table["rung"] < 0
+    return table[~off], table[off].assign(rule="off_ladder"), info
+
+
+def _complete(clean: pd.DataFrame, source: OffersSource) -> pd.DataFrame:
+    """Return the clean table with every canonical column, filled with what is assumed where the table lacks it."""
+    table = clean.copy()
+    for name, value in (("list_price", 1.0), ("propensity", np.nan), ("min_price", np.nan), ("max_price", np.nan)):
+        if name not in table:
+            table[name] = value
+    if "time" not in table:
+        table["time"] = tidy.absent(table.index, UTC)
+    assumed = table["list_price"] * (source.cost_share or 0.0)
+    table["unit_cost"] = table["unit_cost"].fillna(assumed) if "unit_cost" in table else assumed
+    table["multiplier"] = (table["price"] / table["list_price"]).round(ladder.DIGITS)
+    return table
+
+
+def _context(table: pd.DataFrame, source: OffersSource) -> tuple[list[str], list[str], list[str]]:
+    """Return the numeric and the categorical columns of the context, and a sentence for each column left out."""
+    numeric: list[str] = []
+    categorical: list[str] = []
+    left_out: list[str] = []
+    names = [name for name in table.columns if name not in OFFERS.columns]
+    if (listed := roles(source).get("list_price")) and listed in (source.numeric or ()):
+        names.insert(0, "list_price")
+    for name in names:
+        reason = _unfit(table, name, name in (source.categorical or ()))
+        if reason:
+            left_out.append(f"Column {name!r} is left out: {reason}.")
+        elif pd.api.types.is_numeric_dtype(table[name]):
+            numeric.append(name)
+        else:
+            categorical.append(name)
+    return numeric, categorical, left_out
+
+
+def _unfit(table: pd.DataFrame, name: str, declared: bool) -> str:
+    """Return why a column cannot be context, or an empty text."""
+    values = table[name]
+    count = values.nunique(dropna=False)
+    if count == 1:
+        return "it has the same value in every row"
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return "it holds times; give what matters of them as numbers, such as days since"
+    for column, meaning in (("bought", "the outcome"), ("price", "the price shown"), ("multiplier", "the price shown")):
+        if _says(values, table[column]):
+            return f"it says the same as {meaning} ({column})"
+    if name == "list_price" or pd.api.types.is_numeric_dtype(values) or declared or len(table) < _FEW_ROWS:
+        return ""
+    return "nearly every row has a word of its own, as identifiers do" if count > _MANY_WORDS * len(table) else ""
+
+
+def _says(values: pd.Series, told: pd.Series) -> bool:
+    """Return whether two columns can be told from each other, row for row, and not by chance of being all different."""
+    if pd.api.types.is_numeric_dtype(values) and np.array_equal(values.to_numpy(float), told.to_numpy(float)):
+        return True
+    left, right = pd.factorize(values, use_na_sentinel=False)[0], pd.factorize(told)[0]
+    kinds = int(left.max()) + 1
+    pairs = len(np.unique(left.astype(np.int64) * (int(right.max()) + 1) + right))
+    return kinds == int(right.max()) + 1 == pairs and 1 < kinds <= len(values) / 2
+
+
+def _assumed(source: OffersSource, rungs: tuple[float, ...], ratios: pd.Series) -> list[str]:
+    """Return a sentence for each role that the table leaves open."""
+    parts = source.columns
+    share = source.cost_share or 0.0
+    said = {
+        "The table has no time: train, valid and test are drawn at random, none lies later.": not parts.time,
+        "The table names no shopper: each row counts as a shopper of its own.": not parts.shopper,
+        "The table names no item: all rows count as one item.": not parts.item,
+        "The table has no list price: it is taken as 1, so the rungs are prices themselves.": not parts.list_price,
+        f"The table has no unit cost: {share:.0%} of the list price is assumed.": not parts.unit_cost and share > 0,
+        "The table has no unit cost: it is taken as 0, so profit is revenue.": not parts.unit_cost and share == 0,
+        f"Rows without a unit cost are given {share:.0%} of the list price.": bool(parts.unit_cost) and share > 0,
+        "Propensities were not logged: what a price does is observational here.": not parts.propensity,
+        f"More than {ladder.MOST_RUNGS} price ratios were shown: each is taken as the nearest of {len(rungs)} "
+        "quantiles of them.": source.rungs is None
+        and ratios.nunique() > ladder.MOST_RUNGS,
+    }  # fmt: skip
+    return [sentence for sentence, holds in said.items() if holds]

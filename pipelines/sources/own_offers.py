@@ -1,0 +1,186 @@
+"""The source offers: the user's own table, read by the roles that its columns are given (docs/own-data.md)."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from pipelines import tidy
+from pipelines.config import nearest
+from pipelines.errors import InputError
+from pipelines.rules import EARLIEST, LATEST, Rule, impossible
+from pipelines.sources import OffersSource, external
+from pipelines.tables import OFFERS, UTC
+
+_IDS = {"offer": "offer_id", "shopper": "shopper_id", "item": "item_id"}  # role -> canonical column
+_NUMBERS = ("price", "bought", "list_price", "unit_cost", "propensity", "min_price", "max_price")
+_NUMBER_KINDS = ("integer", "floating", "decimal", "mixed-integer-float")
+RESERVED = frozenset(OFFERS.columns) | {"u", "rule", "unreadable"}
+
+
+def roles(source: OffersSource) -> dict[str, str]:
+    """Return the canonical column -> the user's column, of the roles that the table has."""
+    declared = dataclasses.asdict(source.columns)
+    return {_IDS.get(role, role): name for role, name in declared.items() if name is not None}
+
+
+def read(source: OffersSource) -> pd.DataFrame:
+    """Return the user's table under canonical names, with the columns that may be features and no others.
+
+    Single cells that break a rule stay, for `clean` to catch; a column that cannot play its role is refused.
+    """
+    path, parts = Path(source.path), roles(source)
+    table = external.read(path, "source.path", [parts[i] for i in _IDS.values() if i in parts])
+    _refuse_confusion(table, source, path)
+    features = _candidates(table, source, path)
+    for name in source.personal:
+        if name not in features:
+            raise InputError(f"{path}: source.personal {name!r} is no feature of the table{nearest(name, features)}")
+    offers = pd.DataFrame(index=table.index)
+    row = pd.Series([f"row-{n:07d}" for n in range(1, len(table) + 1)], table.index, dtype="str")
+    offers["offer_id"] = tidy.identifiers(table[parts["offer_id"]]) if "offer_id" in parts else row
+    shopper = tidy.identifiers(table[parts["shopper_id"]]) if "shopper_id" in parts else offers["offer_id"]
+    offers["shopper_id"] = shopper
+    offers["item_id"] = tidy.identifiers(table[parts["item_id"]]) if "item_id" in parts else "item"
+    if "time" in parts:
+        offers["time"] = _moments(table[parts["time"]], path)
+    for name in (n for n in _NUMBERS if n in parts):
+        offers[name] = _readable(table[parts[name]], f"source.columns.{name}", path)
+    for name in features:
+        if name != parts.get("list_price"):
+            offers[name] = _feature(table[name], name, source, path)
+    return offers.reset_index(drop=True)
+
+
+def _refuse_confusion(table: pd.DataFrame, source: OffersSource, path: Path) -> None:
+    """Refuse names that the table lacks, and columns with two parts to play."""
+    parts = dataclasses.asdict(source.columns)
+    named = [(f"source.columns.{role}", name) for role, name in parts.items() if name is not None]
+    lists = {key: getattr(source, key) or () for key in ("numeric", "categorical", "personal", "protected")}
+    external.require(table, [*named, *((f"source.{k}", n) for k, names in lists.items() for n in names)], path)
+    seen: dict[str, str] = {}
+    features = [(f"source.{key}", name) for key in ("numeric", "categorical") for name in lists[key]]
+    listed = parts["list_price"]
+    for setting, name in [*named, *((s, n) for s, n in features if (s, n) != ("source.numeric", listed))]:
+        if name in seen:
+            raise InputError(f"{path}: column {name!r} is both {seen[name]} and {setting}; give it one part to play")
+        seen[name] = setting
+        if name in source.protected:
+            raise InputError(f"{path}: column {name!r} is source.protected and {setting}; take it out of one")
+
+
+def _candidates(table: pd.DataFrame, source: OffersSource, path: Path) -> list[str]:
+    """Return the columns that are or may be features: the declared, and where none are declared all the rest."""
+    taken = {*roles(source).values(), *source.protected}
+    chosen = [*(source.numeric or ()), *(source.categorical or ())]
+    for name in table.columns:
+        open_to = (source.numeric is None, source.categorical is None)
+        if name in taken or name in chosen or not any(open_to):
+            continue
+        number = is_number(table[name])
+        if (number and open_to[0]) or (not number and open_to[1]):
+            chosen.append(name)
+    for name in chosen:
+        if name in RESERVED and name not in taken:
+            raise InputError(
+                f"{path}: column {name!r} has a name that pricewright uses itself; say what it is under "
+                f"source.columns, list it under source.protected, or rename it"
+            )
+    return chosen
+
+
+def is_number(values: pd.Series) -> bool:
+    """Return whether a column holds numbers; true and false are words."""
+    if pd.api.types.is_object_dtype(values):
+        return pd.api.types.infer_dtype(values, skipna=True) in _NUMBER_KINDS
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def _feature(values: pd.Series, name: str, source: OffersSource, path: Path) -> pd.Series:
+    if name in (source.numeric or ()):
+        return _readable(values, "source.numeric", path)
+    if name not in (source.categorical or ()) and is_number(values):
+        return tidy.numbers(values)
+    if pd.api.types.is_datetime64_any_dtype(values):
+        return tidy.times(values)
+    known = values.dropna()
+    if pd.api.types.is_bool_dtype(values) or (len(known) and known.map(lambda v: isinstance(v, bool)).all()):
+        return values.map({True: "true", False: "false"}).astype("str")
+    return tidy.labels(tidy.identifiers(values))
+
+
+def _readable(values: pd.Series, setting: str, path: Path) -> pd.Series:
+    """Return numbers; as text where single cells are none, so that quarantine shows what stood there."""
+    external.require_number(values, setting, path)
+    read = tidy.numbers(values)
+    return values.astype("str") if (read.isna() & values.notna()).any() else read
+
+
+def _moments(values: pd.Series, path: Path) -> pd.Series:
+    read = tidy.times(values)
+    lost = values[read.isna() & values.notna()]
+    if len(lost) > values.notna().sum() / 2:
+        raise InputError(
+            f"{path}: column {values.name!r} must hold times (source.columns.time), but {lost.iloc[0]!r} is none; use "
+            "ISO 8601 (2026-03-02T17:30:00Z) or seconds since 1970, or set source.columns.time to null"
+        )
+    return values.astype("str") if len(lost) else read
+
+
+def clean_rules(raw: pd.DataFrame, source: OffersSource) -> tuple[pd.DataFrame, Sequence[Rule]]:
+    """Return the raw offers with their types, and the rules that each must pass, in order."""
+    parts = roles(source)
+    table = pd.DataFrame(index=raw.index)
+    unreadable = pd.Series(False, index=raw.index)
+    for name, values in raw.items():
+        if name in _IDS.values():
+            table[name] = tidy.identifiers(values)
+        elif name == "time":
+            table[name] = tidy.times(values)
+        elif name in _NUMBERS or name in (source.numeric or ()):
+            table[name] = tidy.numbers(values)
+            unreadable |= table[name].isna() & values.notna()
+        else:
+            table[name] = values if values.dtype.kind in "fM" else tidy.labels(values)
+    costed = "unit_cost" in parts and source.cost_share is None
+    whole = [name for name in ("shopper_id", "item_id", "time") if name in parts]
+    return table.assign(unreadable=unreadable), (
+        ("missing_id", lambda t: t[["offer_id", "shopper_id", "item_id"]].isna().any(axis=1)),
+        ("not_a_number", lambda t: t["unreadable"]),
+        ("bad_time", lambda t: ~_column(t, "time").between(EARLIEST, LATEST) & ("time" in parts)),
+        ("missing_price", lambda t: t["price"].isna()),
+        ("price_not_positive", lambda t: t["price"] <= 0),
+        ("missing_list_price", lambda t: _column(t, "list_price").isna() & ("list_price" in parts)),
+        ("list_price_not_positive", lambda t: _column(t, "list_price") <= 0),
+        ("missing_cost", lambda t: _column(t, "unit_cost").isna() & costed),
+        ("bought_not_0_or_1", lambda t: ~t["bought"].isin((0, 1))),
+        ("bad_propensity", lambda t: ~_column(t, "propensity").between(1e-12, 1) & ("propensity" in parts)),
+        ("impossible_value", lambda t: impossible(t.drop(columns="propensity", errors="ignore")) | _infinite(t)),
+        ("duplicate_id", lambda t: t.duplicated("offer_id")),
+        # Only where shopper, item and time are known can two like rows be told to be one.
+        ("duplicate_offer", lambda t: t.drop(columns="offer_id").duplicated() & (len(whole) == 3)),
+    )
+
+
+def _column(table: pd.DataFrame, name: str) -> pd.Series:
+    return table[name] if name in table else tidy.absent(table.index, UTC if name == "time" else "float64")
+
+
+def _infinite(table: pd.DataFrame) -> pd.Series[bool]:
+    return table.select_dtypes("float").isin([float("inf"), float("-inf")]).any(axis=1)
+
+
+def refuse_if_empty(kept: pd.DataFrame, rejected: pd.DataFrame, source: OffersSource) -> None:
+    """Refuse a table none of whose rows passed, with the rules, their columns and the next step."""
+    if not kept.empty:
+        return
+    counts = rejected["rule"].value_counts()
+    columns = ", ".join(f"{part}={name!r}" for part, name in roles(source).items())
+    raise InputError(
+        f"{source.path}: all {len(rejected)} rows were rejected: "
+        + ", ".join(f"{rule} {count}" for rule, count in counts.items())
+        + f"; mend the table or the roles in conf/source ({columns}); docs/own-data.md has the rules"
+    )

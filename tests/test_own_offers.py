@@ -1,0 +1,300 @@
+"""The user's own table: every role may be there or not, and every mistake gets one clear message."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines import clean, features, ingest
+from pipelines.clean import cleaned
+from pipelines.config import Clean, Config, Split
+from pipelines.errors import InputError
+from pipelines.files import read_json
+from pipelines.pricing import Guardrails
+from pipelines.sources import OffersSource, Roles, own_context, own_offers
+from pipelines.tables import OFFERS, WINDOWS, OffersInfo, check
+
+PLAIN = OffersSource("offers", "offers", path="mine.parquet")
+WHOLE = replace(
+    PLAIN,
+    columns=Roles(
+        "paid", "sold", shopper="user", item="sku", time="ts", list_price="rrp", unit_cost="cost", propensity="p"
+    ),
+    personal=("age", "segment"),
+    protected=("gender",),
+)
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def plain(rows: int = 400) -> pd.DataFrame:
+    """Return a small table with prices and outcomes alone, and rungs that are prices."""
+    rng = np.random.default_rng(0)
+    price = rng.choice([19.0, 39.0, 99.0, 399.0], rows)
+    return pd.DataFrame({"price": price, "bought": (rng.random(rows) < 20 / price).astype(int)})
+
+
+def whole(rows: int = 400) -> pd.DataFrame:
+    """Return a table in which every role has a column, with features of several types."""
+    rng = np.random.default_rng(1)
+    rrp = rng.choice([10.0, 20.0, 25.0], rows)
+    ratio = rng.choice([0.8, 0.9, 1.0], rows)
+    return pd.DataFrame(
+        {
+            "user": rng.integers(1, 60, rows),
+            "sku": rng.choice(["007", "008"], rows),
+            "ts": 1_772_445_600 + np.arange(rows) * 60,
+            "rrp": rrp,
+            "cost": rrp * 0.6,
+            "paid": rrp * ratio,
+            "p": 1 / 3,
+            "sold": rng.random(rows) < 0.3,
+            "age": rng.integers(18, 80, rows).astype(float),
+            "segment": rng.choice(["new", "loyal ", "学生"], rows),
+            "member": rng.random(rows) < 0.5,
+            "gender": rng.choice(["f", "m"], rows),
+        }
+    )
+
+
+def made(table: pd.DataFrame, source: OffersSource) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
+    """Return the offers of `table`, saved where `source` expects it, read and cleaned."""
+    save(table, Path(source.path))
+    tables = cleaned({"offers": own_offers.read(source)}, source, Clean())[0]
+    kept, off, info = own_context.offers(source, tables["offers"])
+    return features.ordered(kept, info), off, info
+
+
+def save(table: pd.DataFrame, path: Path) -> None:
+    """Write `table` in the format that `path` names."""
+    table.to_parquet(path) if path.suffix == ".parquet" else table.to_csv(path, index=False)
+
+
+def rejected(table: pd.DataFrame, source: OffersSource) -> list[str]:
+    """Return the rules that catch rows of `table`, in its order."""
+    save(table, Path(source.path))
+    return cleaned({"offers": own_offers.read(source)}, source, Clean())[1]["offers"]["rule"].tolist()
+
+
+def said(info: OffersInfo) -> str:
+    """Return all assumptions as one text."""
+    return "\n".join(info.assumptions)
+
+
+def test_prices_and_outcomes_are_enough() -> None:
+    """Without any other column there are offers, and a sentence for everything that had to be assumed."""
+    offers, off, info = made(plain(), PLAIN)
+    assert (len(offers), len(off)) == (400, 0)
+    assert info.ladder == (19.0, 39.0, 99.0, 399.0)
+    assert (info.numeric, info.categorical) == ((), ())
+    assert offers["price"].tolist() == np.array(info.ladder)[offers["rung"]].tolist()
+    assert ({1.0}, {0.0}, 400) == (
+        set(offers["list_price"]), set(offers["unit_cost"]), offers["shopper_id"].nunique()
+    )  # fmt: skip
+    assert info.cost_share == 0.0
+    assert not info.propensity_logged
+    for word in ("no time", "no shopper", "no item", "no list price", "no unit cost", "Propensities"):
+        assert word in said(info)
+
+
+def test_every_role_has_its_column() -> None:
+    """With all roles declared nothing is assumed, and the features are found by their types."""
+    offers, off, info = made(whole(), WHOLE)
+    assert (len(offers), len(off)) == (400, 0)
+    assert info.ladder == (0.8, 0.9, 1.0)
+    assert (info.numeric, info.categorical) == (("age",), ("segment", "member"))
+    assert info.personal == ("age", "segment")
+    assert (info.propensity_logged, info.cost_share, info.assumptions) == (True, None, ())
+    assert {"new", "loyal", "学生"} == set(offers["segment"])
+    assert {"true", "false"} == set(offers["member"])
+    assert {"007", "008"} == set(offers["item_id"])
+    assert offers["shopper_id"].str.fullmatch(r"\d+").all()
+    assert pd.Timestamp("2026-03-02 10:00", tz="UTC") == offers["time"].min()
+    assert offers["time"].is_monotonic_increasing
+
+
+def test_csv_gives_what_parquet_gives() -> None:
+    """The same table as CSV makes the same offers; identifiers keep their leading zeros."""
+    parquet = made(whole(), WHOLE)[0]
+    csv = made(whole(), replace(WHOLE, path="mine.csv"))[0]
+    pd.testing.assert_frame_equal(parquet, csv)
+
+
+def test_protected_columns_reach_nothing() -> None:
+    """What must never be used is gone at the door."""
+    assert "gender" not in made(whole(), WHOLE)[0]
+    assert "gender" not in own_offers.read(WHOLE)
+
+
+def test_what_gives_the_answer_away_is_left_out() -> None:
+    """Constants, copies of the price or the outcome in any form, identifiers and times are no features."""
+    table = whole().assign(
+        shop="Berlin",
+        copy=lambda t: t["paid"],
+        discount=lambda t: (1 - t["paid"] / t["rrp"]).round(6),
+        label=lambda t: np.where(t["sold"], "yes", "no"),
+        note=[f"note {n}" for n in range(400)],
+        seen=pd.date_range("2026-01-01", periods=400, freq="h"),
+    )
+    _, _, info = made(table, WHOLE)
+    assert (info.numeric, info.categorical) == (("age",), ("segment", "member"))
+    for name in ("shop", "copy", "discount", "label", "note", "seen"):
+        assert f"Column {name!r} is left out" in said(info)
+
+
+def test_features_can_be_declared() -> None:
+    """Declared columns are the features, in the declared type; the list price may be one of them."""
+    source = replace(WHOLE, numeric=("rrp", "member"), categorical=("age",), personal=("age",))
+    offers, _, info = made(whole(), source)
+    assert (info.numeric, info.categorical) == (("list_price", "member"), ("age",))
+    assert {0.0, 1.0} == set(offers["member"])
+    assert "segment" not in offers
+    assert offers["age"].str.fullmatch(r"\d+").all()
+
+
+def test_costs_may_be_a_share() -> None:
+    """Without a column for it the cost is the declared share of the list price, and the share fills gaps."""
+    roles = replace(WHOLE.columns, unit_cost=None)
+    offers, _, info = made(whole().drop(columns="cost"), replace(WHOLE, columns=roles, cost_share=0.4))
+    assert (offers["unit_cost"] == offers["list_price"] * 0.4).all()
+    assert info.cost_share == 0.4
+    assert "40% of the list price is assumed" in said(info)
+    gaps = whole().assign(cost=np.nan)
+    assert (made(gaps, replace(WHOLE, cost_share=0.5))[0]["unit_cost"] == offers["list_price"] * 0.5).all()
+
+
+def test_many_prices_become_nine_rungs() -> None:
+    """More than 25 price ratios are taken as the nearest of their nine inner deciles, none is lost."""
+    table = plain().assign(price=np.random.default_rng(2).normal(50, 5, 400))
+    offers, off, info = made(table, PLAIN)
+    assert (len(info.ladder), len(offers), len(off)) == (9, 400, 0)
+    assert offers["multiplier"].nunique() > 25
+    assert "nearest of 9 quantiles" in said(info)
+
+
+def test_declared_rungs_take_what_is_near() -> None:
+    """With rungs declared a price further away than the tolerance is set aside."""
+    offers, off, info = made(plain(), replace(PLAIN, rungs=(19.2, 100.0), snap=0.02))
+    assert info.ladder == (19.2, 100.0)
+    assert {19.0, 99.0} == set(offers["price"])
+    assert {39.0, 399.0} == set(off["price"])
+    assert {"off_ladder"} == set(off["rule"])
+
+
+def test_each_flaw_has_its_rule() -> None:
+    """Every kind of broken cell is caught by the rule that is named after it; whole rows stay."""
+    flaws = {
+        "missing_id": ("user", None),
+        "bad_time": ("ts", -9e9),
+        "missing_price": ("paid", np.nan),
+        "price_not_positive": ("paid", -3.0),
+        "missing_list_price": ("rrp", np.nan),
+        "list_price_not_positive": ("rrp", 0.0),
+        "missing_cost": ("cost", np.nan),
+        "bought_not_0_or_1": ("sold", 2.0),
+        "bad_propensity": ("p", 1.2),
+        "impossible_value": ("age", np.inf),
+    }
+    table = whole().astype({"sold": float, "ts": float, "user": "str"})
+    for row, (name, value) in enumerate(flaws.values()):
+        table.loc[row, name] = value
+    assert [*flaws, "duplicate_offer"] == rejected(pd.concat([table, table.iloc[[50]]]), WHOLE)
+
+
+def test_an_id_may_occur_once() -> None:
+    """With a column for the offer's id its second row is set aside; a word among numbers is named as it stood."""
+    source = replace(PLAIN, path="mine.csv", columns=Roles(offer="n"))
+    table = plain().astype({"price": object}).assign(n=[*range(399), 0])
+    table.loc[7, "price"] = "ask"
+    save(table, Path("mine.csv"))
+    rest = cleaned({"offers": own_offers.read(source)}, source, Clean())[1]["offers"]
+    assert [("7", "not_a_number", "ask"), ("0", "duplicate_id", str(table.loc[399, "price"]))] == list(
+        zip(rest["offer_id"], rest["rule"], rest["price"], strict=True)
+    )
+
+
+def test_cleaning_twice_changes_nothing() -> None:
+    """The clean table of offers stays as it is, and every row is counted once."""
+    table = whole()
+    table.loc[[3, 9], "paid"] = -1.0
+    save(table, Path(WHOLE.path))
+    once, rest = cleaned({"offers": own_offers.read(WHOLE)}, WHOLE, Clean())
+    twice, more = cleaned(once, WHOLE, Clean())
+    pd.testing.assert_frame_equal(once["offers"], twice["offers"])
+    assert (len(once["offers"]), len(rest["offers"]), len(more["offers"])) == (398, 2, 0)
+
+
+@pytest.mark.parametrize(
+    ("table", "source", "message"),
+    [
+        (plain().iloc[:0], PLAIN, r"mine.parquet has no rows: source.path must name"),
+        (
+            plain().rename(columns={"price": "prices"}), PLAIN,
+            r"^mine.parquet: there is no column 'price' \(did you mean 'prices'\?\); name the right one with "
+            r"source.columns.price, or add it$",
+        ),
+        (plain().assign(age=1), replace(PLAIN, numeric=("agee",)), r"'agee' \(did you mean 'age'\?\).*source.numeric"),
+        (plain().assign(sex="f"), replace(PLAIN, protected=("sexx",)), r"'sexx' \(did you mean 'sex'\?\)"),
+        (plain(), replace(PLAIN, personal=("price",)), r"source.personal 'price' is no feature"),
+        (
+            plain().assign(price="dear"), PLAIN,
+            r"column 'price' must hold numbers \(source.columns.price\), but 400 of 400 values are none, e.g. 'dear'; "
+            r"convert the column, or name another",
+        ),
+        (plain().assign(age="old"), replace(PLAIN, numeric=("age",)), r"'age' must hold numbers \(source.numeric\)"),
+        (
+            plain().assign(when="noon"), replace(PLAIN, columns=Roles(time="when")),
+            r"column 'when' must hold times \(source.columns.time\), but 'noon' is none; use ISO 8601",
+        ),
+        (plain().assign(price=-1.0), PLAIN, r"all 400 rows were rejected: price_not_positive 400; mend the table"),
+        (plain().assign(price=np.nan), PLAIN, r"all 400 rows were rejected: missing_price 400"),
+        (plain().assign(price=9.0), PLAIN, r"every offer was shown at the same price .* set source.rungs"),
+        (plain().assign(time=1), PLAIN, r"column 'time' has a name that pricewright uses itself"),
+        (plain(), replace(PLAIN, columns=Roles("price", "price")), r"is both source.columns.price and source.columns"),
+        (plain().assign(a=1), replace(PLAIN, numeric=("a",), protected=("a",)), r"source.protected and source.numeric"),
+    ],
+)  # fmt: skip
+def test_a_mistake_gets_one_clear_message(table: pd.DataFrame, source: OffersSource, message: str) -> None:
+    """What is wrong, where, and what to do: one message for each mistake."""
+    with pytest.raises(InputError, match=message):
+        made(table, source)
+
+
+def test_files_that_are_no_tables_are_refused() -> None:
+    """A missing file, another format and a broken file are each named with the setting."""
+    with pytest.raises(InputError, match=r"^mine.parquet is missing: .* source.path"):
+        own_offers.read(PLAIN)
+    Path("mine.xlsx").write_text("x")
+    with pytest.raises(InputError, match=r"mine.xlsx: source.path must name a .parquet, .csv"):
+        own_offers.read(replace(PLAIN, path="mine.xlsx"))
+    Path("mine.parquet").write_text("no parquet")
+    with pytest.raises(InputError, match=r"mine.parquet cannot be read as parquet"):
+        own_offers.read(PLAIN)
+    Path("mine.csv").write_text("")
+    with pytest.raises(InputError, match=r"mine.csv cannot be read as csv"):
+        own_offers.read(replace(PLAIN, path="mine.csv"))
+
+
+@pytest.mark.parametrize(("table", "source"), [(plain(), PLAIN), (whole(), WHOLE)])
+def test_the_stages_hand_over(table: pd.DataFrame, source: OffersSource) -> None:
+    """From file to windows: every row is in one window, the schema holds, and a second run gives the same bytes."""
+    save(table, Path(source.path))
+    cfg = Config(source, Guardrails(), {}, ("gbm",), seed=7, split=Split(0.2, 0.4))
+    digests = []
+    for _ in range(2):
+        for stage in (ingest, clean, features):
+            stage.main(cfg)
+        digests.append(OffersInfo.read(Path("data/offers/offers.json")).sha256)
+    assert digests[0] == digests[1]
+    parts = [check(pd.read_parquet(f"data/offers/{name}.parquet"), OFFERS, name) for name in WINDOWS]
+    assert [len(part) for part in parts] == [160, 80, 160]
+    assert read_json(Path("data/clean/report.json"))["offers"] == {"rows_in": 400, "kept": 400, "rejected": {}}
