@@ -1,0 +1,153 @@
+"""The scorecard of a policy graph on a window: how well its demand fits, what its prices would have earned."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines import graph
+from pipelines.demand import log_loss
+from pipelines.manifest import Manifest
+from pipelines.policy import QUOTE
+from pipelines.value import Floats, share_of_gain
+from pipelines.window import Window, gain_over, targets, true_value, worth
+
+_BINS = 20
+_QUOTES_TIMED = 2_000
+
+
+def shown_probability(session: Any, manifest: Manifest, offers: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Return, through the graph, the probability of the outcome at the price shown, and the coefficients (N, 2)."""
+    found = graph.run(session, offers, ("alpha", "beta"))
+    coefficients = np.column_stack([found["alpha"], found["beta"]])
+    shown = offers[["multiplier"]].to_numpy(float)
+    return manifest.terms.curve.probability(coefficients, shown)[:, 0], coefficients
+
+
+def calibration(bought: Any, q: Floats) -> pd.DataFrame:
+    """Return predicted, observed and rows of up to 20 bins of equal size, by predicted probability."""
+    order = np.argsort(q, kind="stable")
+    bins = [b for b in np.array_split(order, _BINS) if len(b)]
+    rows = [(q[b].mean(), bought[b].mean(), len(b)) for b in bins]
+    return pd.DataFrame(rows, columns=["predicted", "observed", "rows"])
+
+
+def fit_metrics(bought: Any, q: Floats) -> dict[str, float | None]:
+    """Return log loss, AUC (None where only one outcome occurs) and the expected calibration error over the bins."""
+    from sklearn.metrics import roc_auc_score
+
+    table = calibration(bought, q)
+    error = np.average(np.abs(table["predicted"] - table["observed"]), weights=table["rows"])
+    both = 0 < bought.sum() < len(bought)
+    return {
+        "log_loss": log_loss(bought, q),
+        "auc": float(roc_auc_score(bought, q)) if both else None,
+        "calibration_error": float(error),
+    }
+
+
+def balanced_log_loss(bought: Any, q: Floats, offers: pd.DataFrame) -> float:
+    """Return the log loss in which every rung counts alike (weighted by the inverse propensity, where known)."""
+    inverse = 1 / offers["propensity"].to_numpy(float)
+    weight = np.where(np.isfinite(inverse), inverse, 1.0)
+    loss = -np.where(bought == 1, np.log(np.clip(q, 1e-12, 1)), np.log(np.clip(1 - q, 1e-12, 1)))
+    return float(np.average(loss, weights=weight))
+
+
+def quote_microseconds(session: Any, offers: pd.DataFrame) -> float:
+    """Return the median time of one quote on one thread, in microseconds."""
+    kinds = {i.name: i.type == "tensor(string)" for i in session.get_inputs()}
+    rows = offers.head(50)
+    feeds = [
+        {
+            n: np.array(
+                [[rows[n].iloc[i] if n in rows else ("" if word else np.nan)]],
+                dtype=object if word else float,
+            )
+            for n, word in kinds.items()
+        }
+        for i in range(len(rows))
+    ]
+    times = []
+    for i in range(_QUOTES_TIMED):
+        start = time.perf_counter()
+        session.run(list(QUOTE), feeds[i % len(feeds)])
+        times.append(time.perf_counter() - start)
+    return float(np.median(times) * 1e6)
+
+
+def elasticities(coefficients: Floats, manifest: Manifest) -> Floats:
+    """Return the elasticity of every context at the fallback price (the list price where it is a rung), (N,)."""
+    at, curve = np.array([[manifest.terms.fallback]]), manifest.terms.curve
+    found: Floats = curve.elasticity(coefficients, at, curve.probability(coefficients, at))[:, 0]
+    return found
+
+
+def sensitivity(coefficients: Floats, manifest: Manifest) -> dict[str, float]:
+    """Return quantiles of `elasticities`."""
+    found = elasticities(coefficients, manifest)
+    return {f"p{int(100 * p)}": float(np.quantile(found, p)) for p in (0.1, 0.25, 0.5, 0.75, 0.9)}
+
+
+def profit_metrics(
+    running: Floats,
+    quoted: Floats,
+    window: Window,
+    listed: Floats,
+    bounds: dict[str, float] | None,
+    confidence: float,
+) -> dict[str, Any]:
+    """Return what a policy would have earned, and its share of the possible gain where the truth is known.
+
+    running: the policy as it runs, with its exploration; quoted: its greedy rungs; listed: the list-price policy;
+    (N, K) each. bounds: true profit of the perfect and the best single policy, per 1,000 offers.
+    """
+    card = worth(running, window, confidence)
+    card["gain_over_list_price"] = gain_over(running, listed, window, confidence)
+    if bounds is not None:
+        for name, target in (("share_of_gain", quoted), ("share_of_gain_as_run", running)):
+            mine = 1000 * (true_value(target, window) or 0.0)
+            card[name] = share_of_gain(mine, bounds["best_single_per_1000"], bounds["perfect_per_1000"])
+    return card
+
+
+def quote_metrics(quotes: dict[str, Any]) -> dict[str, Any]:
+    """Return how greedy quotes move against the list price, and how often each guardrail binds."""
+    bound = pd.Series(quotes["guardrail"]).value_counts(normalize=True)
+    change = quotes["multiplier"] - 1
+    return {
+        "mean_price_change": float(change.mean()),
+        "share_cheaper": float((change < -1e-9).mean()),
+        "share_dearer": float((change > 1e-9).mean()),
+        "fallback_share": float((quotes["fallback"] != "").mean()),
+        "guardrails": {str(k): float(v) for k, v in bound.sort_index().items()},
+    }
+
+
+def of_graph(
+    manifest: Manifest,
+    session: Any,
+    window: Window,
+    listed: Floats,
+    bounds: dict[str, float] | None,
+    confidence: float,
+) -> dict[str, Any]:
+    """Return the scorecard of the policy graph in `session` on the window; listed and bounds as above."""
+    q, coefficients = shown_probability(session, manifest, window.offers)
+    running, quoted = targets(session, window)
+    return {
+        "name": manifest.name,
+        "family": manifest.family,
+        "data_sha256": manifest.data_sha256,
+        "graph_sha256": manifest.graph_sha256,
+        "offers": len(window.offers),
+        "agreement": {k: manifest.check[k] for k in ("passed", "same_price", "same_probability")},
+        **fit_metrics(window.offers["bought"].to_numpy(np.int64), q),
+        "price_sensitivity": sensitivity(coefficients, manifest),
+        **profit_metrics(running, quoted, window, listed, bounds, confidence),
+        **quote_metrics(graph.run(session, window.offers)),
+        "quote_microseconds": quote_microseconds(session, window.offers),
+    }

@@ -1,0 +1,190 @@
+"""A policy that answers requests: plain named fields of one shopper looking at one item in, one quote out.
+
+Both servers price through it. It loads ONNX and JSON only, and imports nothing but NumPy and ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from pipelines import graph
+from pipelines.errors import InputError
+from pipelines.manifest import GRAPH, Manifest
+from pipelines.policy import TERMS_OF_SALE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Of the graph's outputs, those that a quote tells, in its order.
+ANSWERS = (
+    "price", "multiplier", "purchase_probability", "expected_profit", "price_sensitivity",
+    "guardrail", "fallback", "propensity",
+)  # fmt: skip
+_MOST = 1e12  # above it a double no longer holds every minor unit
+_HUGE = sys.float_info.max
+_SHOWN = 40  # characters of a wrong value that an error repeats
+
+
+class RequestError(InputError):
+    """A request that cannot be priced: which field, what came, what is expected."""
+
+    def __init__(self, field: str | None, detail: str) -> None:
+        super().__init__(f"{field}: {detail}" if field else detail)
+        self.field, self.detail = field, detail
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A verified policy graph and its manifest.
+
+    numbers, words: the graph's inputs by type. required: those that a request must bring.
+    """
+
+    manifest: Manifest
+    session: Any
+    numbers: tuple[str, ...]
+    words: tuple[str, ...]
+    required: frozenset[str]
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Read policy.onnx and policy.json of `folder`; nothing else there is opened.
+
+        Raises InputError where one is missing, the graph is not the manifest's, or their inputs differ.
+        """
+        if not (folder / GRAPH).is_file():
+            raise InputError(f"{folder / GRAPH} is missing: run `make repro` first, which makes a policy")
+        content = (folder / GRAPH).read_bytes()
+        manifest = Manifest.read(folder)
+        # the very bytes that will run are the ones that are verified, whatever is written meanwhile
+        if hashlib.sha256(content).hexdigest() != manifest.graph_sha256:
+            raise InputError(f"{folder / GRAPH} changed while it was read: start again")
+        try:
+            session = graph.session(content)
+        except Exception as error:
+            raise InputError(f"{folder / GRAPH} does not load: {str(error).splitlines()[0]}") from error
+        kinds = {"tensor(double)": "number", "tensor(string)": "word"}
+        given = {i.name: kinds.get(i.type, i.type) for i in session.get_inputs()}
+        declared = {f.name: f.kind for f in manifest.inputs}
+        if given != declared:
+            odd = sorted(name for name, _ in given.items() ^ declared.items())
+            raise InputError(f"{folder}: graph and manifest disagree on {odd}: export the policy again")
+        return cls(
+            manifest=manifest,
+            session=session,
+            numbers=tuple(f.name for f in manifest.inputs if f.kind == "number"),
+            words=tuple(f.name for f in manifest.inputs if f.kind == "word"),
+            required=frozenset(f.name for f in manifest.inputs if f.required) | {"list_price"},
+        )
+
+    @property
+    def digest(self) -> str:
+        """What quotes call this graph: the first 12 hexadecimal digits of its SHA-256."""
+        return self.manifest.graph_sha256[:12]
+
+    def quote(self, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """Return the quote of each request, a mapping of field name to number, word or None.
+
+        A missing number or word is left to the graph, which imputes it; a field that the policy does not know
+        is ignored. Raises RequestError for a wrong type or an impossible value.
+        """
+        if not rows:
+            return []
+        answers = self.session.run(ANSWERS, self._feed(rows))
+        columns = (answer[:, 0].tolist() for answer in answers)
+        return [self._told(row, *told) for row, *told in zip(rows, *columns, strict=True)]
+
+    def _feed(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
+        """Return the graph's inputs, (N, 1) each: views of one block per type, cheaper than an array each."""
+        for row in rows:
+            if not isinstance(row, Mapping):
+                raise RequestError(None, f"a request is an object of named fields, not {_named(row)}")
+        numbers = np.array([[self._number(row.get(n), n) for row in rows] for n in self.numbers])
+        words = np.array([[self._word(row.get(n), n) for row in rows] for n in self.words], dtype=object)
+        feed = dict(zip(self.numbers, numbers.reshape(-1, len(rows), 1), strict=True))
+        feed.update(zip(self.words, words.reshape(-1, len(rows), 1), strict=True))
+        return feed
+
+    def _number(self, value: Any, name: str) -> float:
+        if value is None:
+            if name in self.required:
+                raise RequestError(name, f"is missing; expected {_expected(name)}")
+            return math.nan
+        if isinstance(value, bool) or not isinstance(value, float | int):
+            raise RequestError(name, f"is {_named(value)}; expected {_expected(name)}")
+        # an integer may be too large for a double, so the comparison comes first
+        if not -_HUGE <= value <= _HUGE or (name in TERMS_OF_SALE and not _possible(name, value)):
+            raise RequestError(name, f"is {_shown(value)}; expected {_expected(name)}")
+        return float(value)
+
+    def _word(self, value: Any, name: str) -> str:
+        if value is None:
+            if name in self.required:
+                raise RequestError(name, "is missing; expected a text")
+            return ""
+        if not isinstance(value, str):
+            raise RequestError(name, f"is {_named(value)}; expected a text")
+        if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
+            raise RequestError(name, "holds half of a surrogate pair, which is no character; expected a text")
+        return value
+
+    def _told(
+        self, row: Mapping[str, Any], price: float, multiplier: float, probability: float, profit: float,
+        sensitivity: float, guardrail: str, fallback: str, propensity: float,
+    ) -> dict[str, Any]:  # fmt: skip
+        return {
+            "price": price,
+            "currency": self.manifest.currency,
+            "list_price": float(row["list_price"]),
+            "multiplier": multiplier,
+            "purchase_probability": _known(probability),
+            "expected_profit": _known(profit),
+            "price_sensitivity": _known(sensitivity),
+            "guardrail": guardrail,
+            "fallback": fallback or None,
+            "propensity": propensity,
+            "policy": self.manifest.name,
+            "digest": self.digest,
+        }
+
+
+def _possible(name: str, value: float) -> bool:
+    if name == "u":
+        return 0 <= value < 1
+    return 0 <= value <= _MOST and (value > 0 or name != "list_price")
+
+
+def _expected(name: str) -> str:
+    if name == "u":
+        return "a number from 0 to below 1"
+    if name in TERMS_OF_SALE:
+        return f"{'a positive number' if name == 'list_price' else 'a number from 0'} up to {_MOST:.0e}"
+    return "a finite number"
+
+
+def _known(value: float) -> float | None:
+    """Return a number that JSON has a word for, or None."""
+    return value if math.isfinite(value) else None
+
+
+def _named(value: Any) -> str:
+    told = {str: "the text ", bool: "the truth value ", int: "the number ", float: "the number "}
+    if type(value) in told:
+        return told[type(value)] + _shown(value)
+    kinds = {list: "a list", dict: "an object", type(None): "null"}
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, int) and abs(value) > _HUGE:
+        return "beyond all bounds"  # and Python refuses to spell integers of thousands of digits
+    text = repr(value)
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"

@@ -1,0 +1,157 @@
+"""The window that policies are compared on: its offers as logged, a reference demand, and the truth where known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from pipelines import graph, value
+from pipelines.files import read_table
+from pipelines.policy import LADDER, TERMS_OF_SALE
+from pipelines.tables import OffersInfo
+from pipelines.value import Floats, Logged
+
+OFFERS, TRUTH, REFERENCE = (
+    Path("data/offers"),
+    Path("data/truth/offers.parquet"),
+    Path("models/baselines/reference.parquet"),
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """The test window.
+
+    demand: (N, K) of a plain reference model fitted on the training window, for doubly robust scores.
+    truth: (N, K) true purchase probabilities, or None outside a simulation.
+    """
+
+    offers: pd.DataFrame
+    info: OffersInfo
+    logged: Logged
+    demand: Floats
+    truth: Floats | None
+
+    @property
+    def sale(self) -> dict[str, Floats]:
+        """The terms of sale of every offer, (N, 1) each; without `u`."""
+        missing = np.full((len(self.offers), 1), np.nan)
+        return {n: self.offers[[n]].to_numpy(float) if n in self.offers else missing for n in TERMS_OF_SALE}
+
+
+def read_window(info: OffersInfo, reference: pd.DataFrame | None = None) -> Window:
+    """Return the test window; `reference` is the table of `baselines` (read where not given)."""
+    offers = read_table(OFFERS / "test.parquet")
+    reference = read_table(REFERENCE) if reference is None else reference
+    return window_of(offers, info, reference, truth_of(offers, info))
+
+
+def window_of(offers: pd.DataFrame, info: OffersInfo, reference: pd.DataFrame, truth: Floats | None) -> Window:
+    """Return the window of `offers`, whose rows `reference` (q_0 …, propensity) follows."""
+    prices = offers[["list_price"]].to_numpy(float) * np.array([info.ladder])
+    cost = offers["unit_cost"].to_numpy(float)
+    logged = Logged(
+        rung=offers["rung"].to_numpy(np.int64),
+        propensity=reference["propensity"].to_numpy(float),
+        earned=(offers["price"].to_numpy(float) - cost) * offers["bought"].to_numpy(float),
+        shopper=pd.factorize(offers["shopper_id"])[0],
+        unit_profit=prices - cost[:, None],
+    )
+    demand = reference[[f"q_{k}" for k in range(len(info.ladder))]].to_numpy(float)
+    return Window(offers, info, logged, demand, truth)
+
+
+def truth_of(offers: pd.DataFrame, info: OffersInfo) -> Floats | None:
+    """Return the true purchase probabilities (N, K) of `offers`, or None where there is no truth."""
+    if not TRUTH.is_file():
+        return None
+    columns = [f"q_{k}" for k in range(len(info.ladder))]
+    known = read_table(TRUTH).set_index("offer_id")
+    return known.loc[offers["offer_id"], columns].to_numpy(float)
+
+
+def targets(session: Any, window: Window) -> tuple[Floats, Floats]:
+    """Return what a policy graph does on the window: rung probabilities as it runs, and its greedy rungs, (N, K) each.
+
+    A price between rungs (an ending moved it) is valued as the rung nearest to it.
+    """
+    found = graph.run(session, window.offers, (*LADDER, "price"))
+    list_price = window.offers[["list_price"]].to_numpy(float)
+    quoted = on_ladder(found["price"][:, None] / list_price, window.info.ladder)
+    rungs = nearest_rung(found["ladder_price"] / list_price, window.info.ladder)
+    running = np.zeros_like(quoted)
+    for k in range(rungs.shape[1]):
+        np.add.at(running, (np.arange(len(rungs)), rungs[:, k]), found["ladder_propensity"][:, k])
+    # A fallback that is no rung of the policy has no propensity there: all its mass is the quoted price's.
+    return np.where(running.sum(axis=1, keepdims=True) > 0.5, running, quoted), quoted
+
+
+def nearest_rung(multipliers: Floats, ladder: tuple[float, ...]) -> NDArray[np.int64]:
+    """Return the index of the rung nearest to each multiplier on the log scale, same shape."""
+    rungs = np.log(np.array(ladder))
+    edges = (rungs[1:] + rungs[:-1]) / 2
+    return np.searchsorted(edges, np.log(multipliers)).astype(np.int64)
+
+
+def on_ladder(multipliers: Floats, ladder: tuple[float, ...]) -> Floats:
+    """Return (N, K) with a 1 at the rung nearest to each of the (N, 1) multipliers."""
+    return np.asarray(nearest_rung(multipliers, ladder) == np.arange(len(ladder))[None, :], dtype=np.float64)
+
+
+def true_value(target: Floats, window: Window) -> float | None:
+    """Return the true profit per offer of a policy (N, K) on the window, where the truth is known."""
+    if window.truth is None:
+        return None
+    return float(value.direct(target, window.truth, window.logged).mean())
+
+
+def scores(target: Floats, window: Window) -> Floats:
+    """Return the doubly robust scores of a policy (N, K), (N,): profit per offer."""
+    return value.doubly_robust(target, window.demand, window.logged)
+
+
+def worth(target: Floats, window: Window, confidence: float) -> dict[str, Any]:
+    """Return what a policy (N, K) would have earned per 1,000 offers, by each estimator and by the truth."""
+    robust = value.interval(scores(target, window), window.logged.shopper, confidence)
+    normalised = value.interval(value.self_normalised(target, window.logged), window.logged.shopper, confidence)
+    truth = true_value(target, window)
+    w = value.weights(target, window.logged)
+    return {
+        "profit_per_1000": 1000 * robust.mean,
+        "profit_low": 1000 * robust.low,
+        "profit_high": 1000 * robust.high,
+        "self_normalised": {
+            "profit_per_1000": _known(1000 * normalised.mean),
+            "low": _known(1000 * normalised.low),
+            "high": _known(1000 * normalised.high),
+        },
+        "true_profit_per_1000": None if truth is None else 1000 * truth,
+        "interval_holds_truth": None if truth is None else bool(robust.low <= truth <= robust.high),
+        "effective_sample_size": value.effective_sample_size(target, window.logged),
+        "largest_weight": float(w.max()),
+        "observational": not window.info.propensity_logged,
+    }
+
+
+def _known(number: float) -> float | None:
+    """Return the number, or None where there is none (NaN): none of the policy's rungs was ever shown."""
+    return number if np.isfinite(number) else None
+
+
+def gain_over(target: Floats, other: Floats, window: Window, confidence: float) -> dict[str, Any]:
+    """Return the paired difference in profit per 1,000 offers of two policies (N, K), with its interval."""
+    difference = scores(target, window) - scores(other, window)
+    found = value.interval(difference, window.logged.shopper, confidence)
+    mine, theirs = true_value(target, window), true_value(other, window)
+    return {
+        "per_1000": 1000 * found.mean,
+        "low": 1000 * found.low,
+        "high": 1000 * found.high,
+        "standard_error": 1000 * found.standard_error,
+        "true_per_1000": None if mine is None or theirs is None else 1000 * (mine - theirs),
+    }

@@ -1,0 +1,104 @@
+"""evaluate measures the graph that would serve, and logs what it writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines import evaluate, scorecard
+from pipelines.errors import InputError
+from pipelines.files import digest_folder, read_json, read_table
+from pipelines.manifest import GRAPH, Manifest
+from pipelines.window import TRUTH
+from tests.worlds import config, enter_shop, without_mlflow
+
+CARD, PLOTS = Path("models/scorecards/linear.json"), Path("models/plots/linear")
+
+
+@pytest.fixture
+def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list:
+    """A folder in which all stages have run, and what MLflow would be given."""
+    enter_shop(tmp_path, monkeypatch)
+    return without_mlflow(monkeypatch)
+
+
+def test_the_scorecard_is_of_the_exported_graph(logged: list) -> None:
+    """Its digest, the candidate's name, and the check of the export are on it."""
+    manifest, card = Manifest.read(Path("models/candidates/linear")), read_json(CARD)
+    assert (manifest.graph_sha256, manifest.data_sha256, "linear") == (
+        card["graph_sha256"], card["data_sha256"], card["name"],
+    )  # fmt: skip
+    assert {k: manifest.check[k] for k in card["agreement"]} == card["agreement"]
+
+
+def test_scorecard_and_plots_go_to_the_run_of_the_trained_candidate(logged: list) -> None:
+    """The run is found by data and model, and gets the very card and folder that were written."""
+    evaluate.main(config())
+    about, what = logged
+    manifest = Manifest.read(Path("models/candidates/linear"))
+    expected = ("linear", manifest.data_sha256, digest_folder(Path("models/candidates/linear/demand")))
+    assert expected == about[1:]
+    assert (read_json(CARD), PLOTS) == what
+
+
+def test_evaluating_again_changes_nothing_but_the_time(logged: list) -> None:
+    """Same graph, same window, same numbers."""
+    before = read_json(CARD)
+    evaluate.main(config())
+    after = read_json(CARD)
+    assert before.pop("quote_microseconds") > 0 < after.pop("quote_microseconds")
+    assert before == after
+
+
+def test_likelihood_for_the_pick_is_of_the_valid_window(logged: list) -> None:
+    """Balanced over the rungs, through the graph."""
+    from pipelines import graph
+
+    session = graph.session(Path("models/candidates/linear") / GRAPH)
+    valid = read_table(Path("data/offers/valid.parquet"))
+    q, _ = scorecard.shown_probability(session, Manifest.read(Path("models/candidates/linear")), valid)
+    expected = scorecard.balanced_log_loss(valid["bought"].to_numpy(), q, valid)
+    assert expected == pytest.approx(read_json(CARD)["valid_log_loss"])
+
+
+def test_the_truth_gives_nothing_but_true_values(logged: list) -> None:
+    """Without data/truth/ the same scorecard comes out, with None for what only the truth knows."""
+    before = read_json(CARD)
+    TRUTH.unlink()
+    evaluate.main(config())
+    after = read_json(CARD)
+    known = {"quote_microseconds", "true_profit_per_1000", "interval_holds_truth", "gain_over_list_price"}
+    known |= {"share_of_gain", "share_of_gain_as_run"}
+    assert {k: v for k, v in before.items() if k not in known} == {k: v for k, v in after.items() if k not in known}
+    assert after["true_profit_per_1000"] is None
+    assert after["gain_over_list_price"] == before["gain_over_list_price"] | {"true_per_1000": None}
+
+
+def test_a_graph_that_was_exchanged_is_refused(logged: list) -> None:
+    """Nothing is written on a graph that the manifest does not know."""
+    before = CARD.read_bytes()
+    (Path("models/candidates/linear") / GRAPH).write_bytes(b"another")
+    with pytest.raises(InputError, match="is not the graph of"):
+        evaluate.main(config())
+    assert before == CARD.read_bytes()
+
+
+def test_a_crash_in_drawing_leaves_the_old_plots(logged: list, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither plots nor scorecard are half-written."""
+    before = {p.name: p.read_bytes() for p in PLOTS.iterdir()}, CARD.read_bytes()
+
+    def breaks(*_) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr(evaluate.charts, "page", breaks)
+    with pytest.raises(RuntimeError, match="no ink"):
+        evaluate.main(config())
+    assert before == ({p.name: p.read_bytes() for p in PLOTS.iterdir()}, CARD.read_bytes())
+    assert ["linear"] == [p.name for p in PLOTS.parent.iterdir()]
+
+
+def test_evaluate_must_know_which_candidate() -> None:
+    """Without one the message shows how to name it."""
+    with pytest.raises(InputError, match=r"which candidate\? e\.g\. python -m pipelines\.evaluate candidate=gbm"):
+        evaluate.main(config(candidate=None))

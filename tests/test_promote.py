@@ -1,0 +1,161 @@
+"""promote: the only way to the incumbent's folder and the alias champion."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from policies import challenge, config, shop
+
+from pipelines import promote, registry
+from pipelines.config import Config
+from pipelines.errors import InputError
+from pipelines.manifest import GRAPH, MANIFEST, Manifest
+
+FOLDER = Path("models/incumbent/pricing")
+
+
+@pytest.fixture
+def cfg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    monkeypatch.chdir(tmp_path)
+    shop("REVIEW")
+    return config(tmp_path / "mlflow.db")
+
+
+def champion() -> tuple[str, str]:
+    """Return the name of the policy that the alias points to, and its version."""
+    version = mlflow.MlflowClient().get_model_version_by_alias("pricing", "champion")
+    return version.tags["policy"], str(version.version)
+
+
+def test_list_price_is_the_first_champion(cfg: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    """On REVIEW only the alias is set, to the list price; the message says how a person decides."""
+    promote.main(cfg, None)
+    assert champion()[0] == "list_price"
+    assert not FOLDER.exists()
+    told = capsys.readouterr().out
+    assert "REVIEW: tiny was judged" in told
+    assert "--accept" in told
+
+
+def test_pass_promotes_once(cfg: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    """PASS moves folder and alias; again, nothing moves and nothing is written."""
+    manifest = challenge("PASS")
+    promote.main(cfg, None)
+    assert manifest.graph_sha256 == Manifest.read(FOLDER).graph_sha256
+    assert champion()[0] == "tiny"
+    assert "from now on\n  because: tiny was judged" in capsys.readouterr().out
+    before = [(p.name, p.stat().st_mtime_ns) for p in sorted(FOLDER.iterdir())]
+    promote.main(cfg, None)
+    assert before == [(p.name, p.stat().st_mtime_ns) for p in sorted(FOLDER.iterdir())]
+    assert "as before" in capsys.readouterr().out
+    assert len(mlflow.MlflowClient().search_model_versions("name = 'pricing'")) == 2
+
+
+def test_fail_moves_nothing(cfg: Config) -> None:
+    """A challenger that failed leaves the incumbent where it is, and cannot be accepted."""
+    challenge("PASS")
+    promote.main(cfg, None)
+    before = (FOLDER / GRAPH).read_bytes()
+    challenge("FAIL", beta=5.0)
+    promote.main(cfg, None)
+    with pytest.raises(InputError, match="FAIL, which no person can accept"):
+        promote.main(cfg, "I like it")
+    assert before == (FOLDER / GRAPH).read_bytes()
+    assert champion()[0] == "tiny"
+
+
+def test_a_person_accepts_after_review(cfg: Config) -> None:
+    """The reason is kept with the version; an empty one is refused."""
+    with pytest.raises(InputError, match="needs a reason"):
+        promote.main(cfg, "  ")
+    promote.main(cfg, "checked by the pricing board")
+    name, version = champion()
+    tags = mlflow.MlflowClient().get_model_version("pricing", version).tags
+    assert (name, tags["promoted_because"]) == ("tiny", "accepted after review: checked by the pricing board")
+
+
+def test_a_lost_registry_is_filled_again(cfg: Config, tmp_path: Path) -> None:
+    """With another, empty database the incumbent is registered again, and stays the champion on REVIEW."""
+    challenge("PASS")
+    promote.main(cfg, None)
+    challenge("REVIEW", name="next", beta=5.0)
+    fresh = config(tmp_path / "fresh.db")
+    promote.main(fresh, None)
+    assert champion()[0] == "tiny"
+    assert registry.alias_of("pricing", "champion") == "3"
+    assert registry.alias_of("pricing", "challenger") == "2"
+
+
+def test_a_crash_before_the_alias_is_healed(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder was written and the alias was not: the next run moves the alias, whatever the verdict then is."""
+    promote.main(cfg, None)
+    challenge("PASS")
+    with monkeypatch.context() as crash:
+        crash.setattr(registry, "point", _crash_on("champion", registry.point))
+        with pytest.raises(RuntimeError):
+            promote.main(cfg, None)
+    assert champion()[0] == "list_price"
+    assert FOLDER.is_dir()
+    challenge("REVIEW")
+    promote.main(cfg, None)
+    assert champion()[0] == "tiny"
+
+
+def test_a_crash_between_graph_and_manifest_is_healed(cfg: Config) -> None:
+    """A graph without its manifest is completed if it is the challenger's, and refused if it is not."""
+    manifest = challenge("PASS")
+    promote.main(cfg, None)
+    (FOLDER / MANIFEST).unlink()
+    promote.main(cfg, None)
+    assert manifest.graph_sha256 == Manifest.read(FOLDER).graph_sha256
+    (FOLDER / MANIFEST).write_text(
+        json.dumps({**json.loads((FOLDER / MANIFEST).read_text()), "graph_sha256": "0" * 64})
+    )
+    challenge("REVIEW", name="next", beta=5.0)
+    with pytest.raises(InputError, match="or delete models/incumbent/pricing"):
+        promote.main(cfg, None)
+
+
+def test_deleting_the_folder_returns_to_the_list_price(cfg: Config) -> None:
+    """The folder is the truth: without it the alias goes back."""
+    challenge("PASS")
+    promote.main(cfg, None)
+    for file in FOLDER.iterdir():
+        file.unlink()
+    challenge("FAIL", beta=5.0)
+    promote.main(cfg, None)
+    assert champion()[0] == "list_price"
+
+
+def test_sources_do_not_meet(cfg: Config, tmp_path: Path) -> None:
+    """A policy made from another source than the configured one is refused before anything is touched."""
+    with pytest.raises(InputError, match=r"made from the source market, but conf/config.yaml says offers"):
+        promote.main(config(tmp_path / "other.db", source="offers"), None)
+    assert not FOLDER.exists()
+
+
+def test_command_line(tmp_path: Path) -> None:
+    """--help tells what it does; outside the project it says so in one line, with status 1."""
+    root = Path(__file__).parent.parent
+    run = [sys.executable, "-m", "pipelines.promote"]
+    told = subprocess.run([*run, "--help"], cwd=root, capture_output=True, text=True, check=True).stdout
+    assert "--accept REASON" in told
+    outside = subprocess.run(
+        run, cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
+    )
+    assert (outside.returncode, len(outside.stderr.splitlines())) == (1, 1)
+    assert outside.stderr.startswith("error: conf/config.yaml is missing")
+
+
+def _crash_on(alias: str, point):
+    def crashing(model: str, name: str, version: str) -> bool:
+        if name == alias:
+            raise RuntimeError("the power went out")
+        return point(model, name, version)
+
+    return crashing

@@ -1,0 +1,233 @@
+"""The live path in process: requests, refusals, and that nothing heavy is imported."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from policies import CATEGORICAL, CAUTIOUS, NUMERIC, REQUEST, tiny_policy
+
+from pipelines import graph
+from pipelines.errors import InputError
+from pipelines.manifest import GRAPH, MANIFEST
+from pipelines.policy import TERMS_OF_SALE
+from pipelines.serving.runtime import Policy, RequestError
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    folder = tmp_path_factory.mktemp("policy")
+    tiny_policy(folder)
+    return Policy.load(folder)
+
+
+def test_quote_is_what_the_graph_says(policy: Policy) -> None:
+    """A quote holds the graph's own answers, with currency, policy and digest beside them."""
+    (quote,) = policy.quote([REQUEST])
+    told = graph.run(policy.session, {name: [value] for name, value in REQUEST.items()})
+    for name in ("price", "multiplier", "purchase_probability", "expected_profit", "price_sensitivity"):
+        assert told[name][0] == quote[name]
+    assert ("EUR", 24.99, "tiny", policy.digest) == tuple(
+        quote[name] for name in ("currency", "list_price", "policy", "digest")
+    )
+    assert quote["price"] == 22.5
+    assert quote["fallback"] is None
+
+
+def test_missing_null_and_unknown_fields(policy: Policy) -> None:
+    """A field left out, a null one and an unknown one beside it give the same quote."""
+    bare = policy.quote([{"list_price": 20}])
+    nulls = dict.fromkeys((*NUMERIC, *CATEGORICAL, *TERMS_OF_SALE))
+    assert bare == policy.quote([{**nulls, "list_price": 20.0, "colour": ["red"]}])
+
+
+def test_words_decide(policy: Policy) -> None:
+    """A Chinese word reaches the graph as it is; an unseen word is priced as no word."""
+    known, unseen, none = policy.quote([{"list_price": 20.0, "country": c} for c in ("中国", "Atlantis", None)])
+    assert known["price_sensitivity"] < unseen["price_sensitivity"]
+    assert none == unseen
+
+
+def test_u_explores_with_its_propensity(policy: Policy) -> None:
+    """The same u gives the same quote; a high one a neighbouring rung with its propensity."""
+    greedy, low, high = policy.quote([{**REQUEST, "u": u} for u in (None, 0.5, 0.99)])
+    assert greedy["propensity"] == 1.0
+    assert low["price"] == greedy["price"]
+    assert high["propensity"] == 0.05
+    assert high["price"] != greedy["price"]
+    assert [high] == policy.quote([{**REQUEST, "u": 0.99}])
+
+
+def test_fallback_names_its_reason(tmp_path: Path) -> None:
+    """Without any admissible rung, or without a cost to keep the margin over, the list price and why."""
+    tiny_policy(tmp_path, cost_share=None)
+    policy = Policy.load(tmp_path)
+    no_cost, no_rung = policy.quote([{"list_price": 10.0}, {"list_price": 10.0, "unit_cost": 30.0}])
+    assert (no_cost["price"], no_cost["fallback"], no_cost["expected_profit"]) == (10.0, "unit_cost_missing", None)
+    assert (no_rung["price"], no_rung["fallback"]) == (10.0, "no_admissible_price")
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "told"),
+    [
+        ({"list_price": None}, "list_price", "is missing"),
+        ({"list_price": 0}, "list_price", "is 0; expected a positive number"),
+        ({"list_price": -3.5}, "list_price", "is -3.5"),
+        ({"list_price": "24.99"}, "list_price", "is the text '24.99'"),
+        ({"list_price": True}, "list_price", "is the truth value True"),
+        ({"list_price": 10**400}, "list_price", "is beyond all bounds"),
+        ({"list_price": 10**5000}, "list_price", "is beyond all bounds"),
+        ({"list_price": 1e300}, "list_price", "is 1e+300"),
+        ({"unit_cost": -1}, "unit_cost", "is -1"),
+        ({"u": 1}, "u", "is 1; expected a number from 0 to below 1"),
+        ({"u": -0.1}, "u", "is -0.1"),
+        ({"item_rating": math.nan}, "item_rating", "is nan"),
+        ({"item_rating": -math.inf}, "item_rating", "is -inf"),
+        ({"item_rating": [4]}, "item_rating", "is a list"),
+        ({"country": 49}, "country", "is the number 49; expected a text"),
+        ({"country": {"code": "DE"}}, "country", "is an object"),
+        ({"country": "\ud800"}, "country", "surrogate"),
+    ],
+)
+def test_refusals_name_the_field(policy: Policy, fields: dict, field: str, told: str) -> None:
+    """A wrong type or an impossible value is refused with the field, what came and what is expected."""
+    with pytest.raises(RequestError) as refused:
+        policy.quote([{**REQUEST, **fields}])
+    assert field == refused.value.field
+    assert told in refused.value.detail
+
+
+_odd = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.lists(st.integers(), max_size=1)
+)
+_money = st.floats(0.01, 5000.0) | st.integers(1, 5000)
+_requests = st.fixed_dictionaries(
+    {"list_price": _money | _money | _money | _odd},
+    optional={
+        **dict.fromkeys(("unit_cost", "min_price", "max_price"), _money | _odd),
+        "u": st.floats(0, 1) | _odd,
+        **{name: st.floats(allow_nan=False, allow_infinity=False) | _odd for name in NUMERIC},
+        **{name: st.text(max_size=8) | _odd for name in CATEGORICAL},
+    },
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(request=_requests)
+def test_either_within_the_guardrails_or_refused(policy: Policy, request: dict) -> None:
+    """Whatever comes, the answer is a quote that JSON can tell and the guardrails admit, or a refusal."""
+    try:
+        (quote,) = policy.quote([request])
+    except RequestError as refused:
+        event(f"refused: {refused.field}")
+        return
+    json.dumps(quote, allow_nan=False)
+    price, list_price = quote["price"], float(request["list_price"])
+    if quote["fallback"]:
+        assert list_price == price
+        return
+    cost = request.get("unit_cost")
+    assert price >= (0.4 * list_price if cost is None else cost) * (1 + CAUTIOUS.margin_floor) * (1 - 1e-6)
+    assert list_price * (1 - CAUTIOUS.largest_cut) * (1 - 1e-6) <= price
+    assert list_price * (1 + CAUTIOUS.largest_rise) * (1 + 1e-6) >= price
+    assert price >= (request.get("min_price") or 0.0)
+    assert price <= (math.inf if request.get("max_price") is None else request["max_price"])
+    assert 0 < quote["propensity"] <= 1
+
+
+def test_a_request_is_an_object(policy: Policy) -> None:
+    """A list in the place of named fields is refused."""
+    with pytest.raises(RequestError, match="object of named fields, not a list"):
+        policy.quote([[24.99]])  # type: ignore[list-item]
+
+
+def test_a_tampered_graph_is_refused(tmp_path: Path) -> None:
+    """One changed byte of the graph, or another policy's graph, never runs."""
+    tiny_policy(tmp_path)
+    content = bytearray((tmp_path / GRAPH).read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / GRAPH).write_bytes(content)
+    with pytest.raises(InputError, match="is not the graph of"):
+        Policy.load(tmp_path)
+
+
+def test_a_graph_that_is_none(tmp_path: Path) -> None:
+    """Bytes that match the manifest's digest and are no graph are refused in one line."""
+    manifest = tiny_policy(tmp_path)
+    (tmp_path / GRAPH).write_bytes(b"no graph")
+    _redigest(tmp_path, manifest.graph_sha256)
+    with pytest.raises(InputError, match="does not load"):
+        Policy.load(tmp_path)
+
+
+def test_inputs_that_the_manifest_does_not_declare(tmp_path: Path) -> None:
+    """A manifest that leaves out one of the graph's inputs is refused, naming it."""
+    tiny_policy(tmp_path)
+    values = json.loads((tmp_path / MANIFEST).read_text())
+    values["inputs"] = [f for f in values["inputs"] if f["name"] != "category"]
+    (tmp_path / MANIFEST).write_text(json.dumps(values))
+    with pytest.raises(InputError, match="category"):
+        Policy.load(tmp_path)
+
+
+def test_weights_beside_the_graph_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph whose weights lie in another file is refused: the digest would not cover them."""
+    import onnx
+
+    manifest = tiny_policy(tmp_path / "policy")
+    proto = onnx.load(tmp_path / "policy" / GRAPH)
+    weight = onnx.numpy_helper.from_array(np.ones(64, np.float32), "w")
+    proto.graph.initializer.append(weight)
+    proto.graph.node.append(onnx.helper.make_node("Neg", ["w"], ["minus_w"]))
+    proto.graph.output.append(onnx.helper.make_tensor_value_info("minus_w", onnx.TensorProto.FLOAT, [64]))
+    onnx.save(
+        proto, tmp_path / "policy" / GRAPH, save_as_external_data=True, location="weights.bin", size_threshold=128
+    )
+    _redigest(tmp_path / "policy", manifest.graph_sha256)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="does not load"):
+        Policy.load(tmp_path / "policy")
+
+
+def test_a_missing_policy_says_what_makes_it(tmp_path: Path) -> None:
+    """An empty folder is told with the command that fills it."""
+    with pytest.raises(InputError, match="make repro"):
+        Policy.load(tmp_path)
+
+
+def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
+    """The endpoint quotes in a process in which importing any training library fails."""
+    tiny_policy(tmp_path)
+    script = f"""
+import sys
+BLOCKED = {{"tensorflow", "keras", "xgboost", "sklearn", "pandas", "dvc", "hydra", "omegaconf", "mlflow", "onnx",
+           "ndonnx", "spox", "scipy", "pandera", "duckdb", "pickle5", "cloudpickle", "joblib"}}
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in BLOCKED:
+            raise ImportError("blocked: " + name)
+sys.meta_path.insert(0, Blocker())
+from pathlib import Path
+from pipelines.serving import __main__, endpoint
+from pipelines.serving.runtime import Policy
+policy = Policy.load(Path({str(tmp_path)!r}))
+endpoint.app(policy)
+print(policy.quote([{{"list_price": 20.0}}])[0]["price"])
+"""
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
+    assert (done.stdout.strip(), done.stderr) == ("16.0", "")
+
+
+def _redigest(folder: Path, old: str) -> None:
+    from pipelines.files import digest
+
+    text = (folder / MANIFEST).read_text()
+    (folder / MANIFEST).write_text(text.replace(old, digest(folder / GRAPH)))
