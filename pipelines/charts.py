@@ -12,7 +12,7 @@ from pipelines import graph
 from pipelines.manifest import Manifest
 from pipelines.scorecard import calibration, elasticities, shown_probability
 from pipelines.value import Floats
-from pipelines.window import Window
+from pipelines.window import Window, nearest_rung
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -47,6 +47,12 @@ def histogram(values: Floats, low: float, high: float, bins: int) -> pd.DataFram
     return pd.DataFrame({"middle": (edges[1:] + edges[:-1]) / 2, "share": counts / max(len(values), 1)})
 
 
+def shares(change: Floats, ladder: tuple[float, ...]) -> pd.DataFrame:
+    """Return the share of prices nearest to each rung, by change against the list price."""
+    counts = np.bincount(nearest_rung(1 + change, ladder), minlength=len(ladder))
+    return pd.DataFrame({"middle": np.round(np.array(ladder) - 1, 6), "share": counts / max(len(change), 1)})
+
+
 def draw(folder: Path, manifest: Manifest, session: Any, window: Window) -> None:
     """Write calibration, demand, elasticity and price-change tables (CSV) and scorecard.png into a new folder."""
     folder.mkdir(parents=True)
@@ -54,12 +60,11 @@ def draw(folder: Path, manifest: Manifest, session: Any, window: Window) -> None
     change = graph.run(session, window.offers, ("multiplier",))["multiplier"] - 1
     elasticity = elasticities(coefficients, manifest)
     low = float(np.floor(np.quantile(elasticity, 0.005)))
-    spread = max(abs(1 - window.info.ladder[0]), abs(window.info.ladder[-1] - 1))
     tables = {
         "calibration": calibration(window.offers["bought"].to_numpy(np.int64), q),
         "demand": demand_by_decile(manifest, window, coefficients),
         "elasticity": histogram(elasticity, low, 0.0, 40),
-        "price_change": histogram(change, -spread, spread, 2 * len(window.info.ladder) + 1),
+        "price_change": shares(change, window.info.ladder),
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)

@@ -58,7 +58,7 @@ def checks(
         _price_effect(card["price_sensitivity"]["p50"]),
         _evidence(card, gate.effective_sample_size),
         _propensities(card),
-        _profit(gains["incumbent"], f"the incumbent ({incumbent})", card),
+        _profit(gains["incumbent"], incumbent, card),
         _personal(gains["single"]["per_1000"]),
     ]
 
@@ -115,14 +115,16 @@ def overall(found: list[Check]) -> str:
     return max((c.verdict for c in found), key=VERDICTS.index)
 
 
-def sentence(verdict: str, name: str, incumbent: str, found: list[Check]) -> str:
-    """Return the reason for the verdict, in one sentence."""
+def sentence(verdict: str, name: str, rival: str, found: list[Check], prices_already: bool = False) -> str:
+    """Return the reason for the verdict on the challenger `name` against `rival`, in one sentence."""
+    worst = "; ".join(f"{c.name}: {c.reason}" for c in found if c.verdict == verdict)
+    profit = next(c.reason for c in found if c.name == "profit")
+    if prices_already:
+        return f"{name} prices already; " + (profit if verdict == "PASS" else f"look at it again: {worst}")
     if verdict == "PASS":
-        profit = next(c for c in found if c.name == "profit")
-        return f"{name} may replace {incumbent}: {profit.reason}"
-    worst = [c for c in found if c.verdict == verdict]
+        return f"{name} may replace {rival}: {profit}"
     outcome = "needs a person's decision" if verdict == "REVIEW" else "may not replace it"
-    return f"{incumbent} stays; {name} {outcome}: " + "; ".join(f"{c.name}: {c.reason}" for c in worst)
+    return f"{rival} stays; {name} {outcome}: {worst}"
 
 
 def incumbent_folder(model: str) -> Path:
@@ -164,12 +166,11 @@ def compare(
     }
     found = checks(card, gains, rival_name, cfg.gate, float(window.offers["bought"].mean()))
     verdict = overall(found)
-    reason = sentence(verdict, card["name"], rival_name, found)
     return {
         "verdict": verdict,
         "pick": card["name"],
         "incumbent": incumbent.name,
-        "reason": f"{card['name']} is the incumbent already; {reason}" if same else reason,
+        "reason": sentence(verdict, card["name"], rival_name, found, prices_already=same),
         "checks": [asdict(c) for c in found],
         "metrics": {"gain_over_incumbent": gains["incumbent"], "gain_over_single": gains["single"]},
         "graph_sha256": card["graph_sha256"],
