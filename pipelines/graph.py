@@ -60,6 +60,8 @@ def session(graph: bytes | Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3  # composing leaves unused initialisers behind; the warnings tell users nothing
+    # A policy is one file: a graph that asks for weights beside it was not made by `export`.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", "/nonexistent")
     source = graph if isinstance(graph, bytes) else str(graph)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 

@@ -35,7 +35,7 @@ def champion() -> tuple[str, str]:
 def test_list_price_is_the_first_champion(cfg: Config, capsys: pytest.CaptureFixture[str]) -> None:
     """On REVIEW only the alias is set, to the list price; the message says how a person decides."""
     promote.main(cfg, None)
-    assert champion()[0] == "list_price"
+    assert "list_price" == champion()[0]
     assert not FOLDER.exists()
     told = capsys.readouterr().out
     assert "REVIEW: tiny was judged" in told
@@ -47,13 +47,13 @@ def test_pass_promotes_once(cfg: Config, capsys: pytest.CaptureFixture[str]) -> 
     manifest = challenge("PASS")
     promote.main(cfg, None)
     assert manifest.graph_sha256 == Manifest.read(FOLDER).graph_sha256
-    assert champion()[0] == "tiny"
+    assert "tiny" == champion()[0]
     assert "from now on\n  because: tiny was judged" in capsys.readouterr().out
     before = [(p.name, p.stat().st_mtime_ns) for p in sorted(FOLDER.iterdir())]
     promote.main(cfg, None)
     assert before == [(p.name, p.stat().st_mtime_ns) for p in sorted(FOLDER.iterdir())]
     assert "as before" in capsys.readouterr().out
-    assert len(mlflow.MlflowClient().search_model_versions("name = 'pricing'")) == 2
+    assert 2 == len(mlflow.MlflowClient().search_model_versions("name = 'pricing'"))
 
 
 def test_fail_moves_nothing(cfg: Config) -> None:
@@ -66,7 +66,7 @@ def test_fail_moves_nothing(cfg: Config) -> None:
     with pytest.raises(InputError, match="FAIL, which no person can accept"):
         promote.main(cfg, "I like it")
     assert before == (FOLDER / GRAPH).read_bytes()
-    assert champion()[0] == "tiny"
+    assert "tiny" == champion()[0]
 
 
 def test_a_person_accepts_after_review(cfg: Config) -> None:
@@ -76,7 +76,7 @@ def test_a_person_accepts_after_review(cfg: Config) -> None:
     promote.main(cfg, "checked by the pricing board")
     name, version = champion()
     tags = mlflow.MlflowClient().get_model_version("pricing", version).tags
-    assert (name, tags["promoted_because"]) == ("tiny", "accepted after review: checked by the pricing board")
+    assert ("tiny", "accepted after review: checked by the pricing board") == (name, tags["promoted_because"])
 
 
 def test_a_lost_registry_is_filled_again(cfg: Config, tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_a_lost_registry_is_filled_again(cfg: Config, tmp_path: Path) -> None:
     challenge("REVIEW", name="next", beta=5.0)
     fresh = config(tmp_path / "fresh.db")
     promote.main(fresh, None)
-    assert champion()[0] == "tiny"
-    assert registry.alias_of("pricing", "champion") == "3"
-    assert registry.alias_of("pricing", "challenger") == "2"
+    assert "tiny" == champion()[0]
+    assert "3" == registry.alias_of("pricing", "champion")
+    assert "2" == registry.alias_of("pricing", "challenger")
 
 
 def test_a_crash_before_the_alias_is_healed(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,11 +99,11 @@ def test_a_crash_before_the_alias_is_healed(cfg: Config, monkeypatch: pytest.Mon
         crash.setattr(registry, "point", _crash_on("champion", registry.point))
         with pytest.raises(RuntimeError):
             promote.main(cfg, None)
-    assert champion()[0] == "list_price"
+    assert "list_price" == champion()[0]
     assert FOLDER.is_dir()
     challenge("REVIEW")
     promote.main(cfg, None)
-    assert champion()[0] == "tiny"
+    assert "tiny" == champion()[0]
 
 
 def test_a_crash_between_graph_and_manifest_is_healed(cfg: Config) -> None:
@@ -129,7 +129,7 @@ def test_deleting_the_folder_returns_to_the_list_price(cfg: Config) -> None:
         file.unlink()
     challenge("FAIL", beta=5.0)
     promote.main(cfg, None)
-    assert champion()[0] == "list_price"
+    assert "list_price" == champion()[0]
 
 
 def test_sources_do_not_meet(cfg: Config, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_command_line(tmp_path: Path) -> None:
     outside = subprocess.run(
         run, cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
     )
-    assert (outside.returncode, len(outside.stderr.splitlines())) == (1, 1)
+    assert (1, 1) == (outside.returncode, len(outside.stderr.splitlines()))
     assert outside.stderr.startswith("error: conf/config.yaml is missing")
 
 

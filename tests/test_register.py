@@ -41,11 +41,11 @@ def test_new_content_takes_the_alias(cfg: Config) -> None:
     challenge("REVIEW", beta=5.0)
     register.main(cfg)
     client = mlflow.MlflowClient()
-    assert str(client.get_model_version_by_alias("pricing", "challenger").version) == "2"
+    assert "2" == str(client.get_model_version_by_alias("pricing", "challenger").version)
     challenge("REVIEW")
     register.main(cfg)
-    assert str(client.get_model_version_by_alias("pricing", "challenger").version) == "1"
-    assert len(client.search_model_versions("name = 'pricing'")) == 2
+    assert "1" == str(client.get_model_version_by_alias("pricing", "challenger").version)
+    assert 2 == len(client.search_model_versions("name = 'pricing'"))
 
 
 def test_another_source_has_its_own_model(cfg: Config) -> None:
@@ -53,7 +53,7 @@ def test_another_source_has_its_own_model(cfg: Config) -> None:
     challenge("REVIEW", model="pricing-offers", source="offers")
     register.main(cfg)
     (model,) = mlflow.MlflowClient().search_registered_models()
-    assert model.name == "pricing-offers"
+    assert "pricing-offers" == model.name
 
 
 def test_nothing_to_register(cfg: Config) -> None:

@@ -58,7 +58,7 @@ def test_signature_example_and_files(challenger: Manifest) -> None:
     assert {"policy.onnx", "policy.json", "input_example.json", "runtime.py"} <= {p.name for p in files}
     assert {".onnx", ".json", ".py", ".txt", ".yaml", ""} == {p.suffix for p in files}
     # every protocol since 2 begins with this byte, and older ones end with a full stop after text
-    assert [p for p in files if p.suffix != ".onnx" and p.read_bytes()[:1] == b"\x80"] == []
+    assert [] == [p for p in files if p.suffix != ".onnx" and p.read_bytes()[:1] == b"\x80"]
 
 
 def test_alias_moves_once(challenger: Manifest) -> None:
@@ -81,6 +81,6 @@ def test_a_verdict_on_another_policy_is_refused(challenger: Manifest) -> None:
 
 def test_a_scorecard_of_another_graph_is_none(challenger: Manifest) -> None:
     """What was measured of an earlier graph is not told of this one."""
-    assert registry.scorecard(Path("models"), challenger)["log_loss"] == 0.6321
+    assert 0.6321 == registry.scorecard(Path("models"), challenger)["log_loss"]
     write_json(Path("models/scorecards/tiny.json"), {"graph_sha256": "0" * 64, "log_loss": 0.1})
-    assert registry.scorecard(Path("models"), challenger) == {}
+    assert {} == registry.scorecard(Path("models"), challenger)

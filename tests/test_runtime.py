@@ -37,7 +37,7 @@ def test_quote_is_what_the_graph_says(policy: Policy) -> None:
     assert ("EUR", 24.99, "tiny", policy.digest) == tuple(
         quote[name] for name in ("currency", "list_price", "policy", "digest")
     )
-    assert quote["price"] == 22.5
+    assert 22.5 == quote["price"]
     assert quote["fallback"] is None
 
 
@@ -58,9 +58,9 @@ def test_words_decide(policy: Policy) -> None:
 def test_u_explores_with_its_propensity(policy: Policy) -> None:
     """The same u gives the same quote; a high one a neighbouring rung with its propensity."""
     greedy, low, high = policy.quote([{**REQUEST, "u": u} for u in (None, 0.5, 0.99)])
-    assert greedy["propensity"] == 1.0
+    assert 1.0 == greedy["propensity"]
     assert low["price"] == greedy["price"]
-    assert high["propensity"] == 0.05
+    assert 0.05 == high["propensity"]
     assert high["price"] != greedy["price"]
     assert [high] == policy.quote([{**REQUEST, "u": 0.99}])
 
@@ -70,8 +70,8 @@ def test_fallback_names_its_reason(tmp_path: Path) -> None:
     tiny_policy(tmp_path, cost_share=None)
     policy = Policy.load(tmp_path)
     no_cost, no_rung = policy.quote([{"list_price": 10.0}, {"list_price": 10.0, "unit_cost": 30.0}])
-    assert (no_cost["price"], no_cost["fallback"], no_cost["expected_profit"]) == (10.0, "unit_cost_missing", None)
-    assert (no_rung["price"], no_rung["fallback"]) == (10.0, "no_admissible_price")
+    assert (10.0, "unit_cost_missing", None) == (no_cost["price"], no_cost["fallback"], no_cost["expected_profit"])
+    assert (10.0, "no_admissible_price") == (no_rung["price"], no_rung["fallback"])
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ print(policy.quote([{{"list_price": 20.0}}])[0]["price"])
 """
     root = Path(__file__).parent.parent
     done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
-    assert (done.stdout.strip(), done.stderr) == ("16.0", "")
+    assert ("16.0", "") == (done.stdout.strip(), done.stderr)
 
 
 def _redigest(folder: Path, old: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,9 +17,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from policies import REQUEST, config, shop, tiny_policy
-from starlette.testclient import TestClient
 
 from pipelines import promote
 from pipelines.serving import __main__ as command
@@ -44,21 +46,30 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     return Policy.load(folder)
 
 
+Ask = Callable[..., httpx.Response]
+
+
 @pytest.fixture
-def client(policy: Policy) -> TestClient:
-    return TestClient(app(policy))
+def ask(policy: Policy) -> Ask:
+    """Send one request to the application itself, without a network: method, path, content."""
+
+    async def sent(method: str, path: str, **content: Any) -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app(policy)), base_url="http://shop") as client:
+            return await client.request(method, path, **content)
+
+    return lambda *words, **content: asyncio.run(sent(*words, **content))
 
 
-def test_quote(client: TestClient, policy: Policy) -> None:
+def test_quote(ask: Ask, policy: Policy) -> None:
     """POST /quote answers with the policy's own quote."""
-    answer = client.post("/quote", json=REQUEST)
+    answer = ask("POST", "/quote", json=REQUEST)
     assert (200, policy.quote([REQUEST])[0]) == (answer.status_code, answer.json())
 
 
-def test_live_and_policy(client: TestClient, policy: Policy) -> None:
+def test_live_and_policy(ask: Ask, policy: Policy) -> None:
     """GET /live names the policy; GET /policy is its manifest."""
-    assert {"live": True, "policy": "tiny", "digest": policy.digest} == client.get("/live").json()
-    assert policy.manifest.graph_sha256 == client.get("/policy").json()["graph_sha256"]
+    assert {"live": True, "policy": "tiny", "digest": policy.digest} == ask("GET", "/live").json()
+    assert policy.manifest.graph_sha256 == ask("GET", "/policy").json()["graph_sha256"]
 
 
 @pytest.mark.parametrize(
@@ -80,9 +91,9 @@ def test_live_and_policy(client: TestClient, policy: Policy) -> None:
     ],
     ids=lambda value: repr(value)[:24],
 )
-def test_bad_bodies(client: TestClient, body: bytes, status: int, field: str | None, told: str) -> None:
+def test_bad_bodies(ask: Ask, body: bytes, status: int, field: str | None, told: str) -> None:
     """What cannot be priced is refused as a JSON problem that names the field, and never breaks the server."""
-    answer = client.post("/quote", content=body)
+    answer = ask("POST", "/quote", content=body)
     problem = answer.json()
     assert (status, field) == (answer.status_code, problem["field"])
     assert told in problem["detail"]
@@ -90,9 +101,9 @@ def test_bad_bodies(client: TestClient, body: bytes, status: int, field: str | N
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/quote", 405), ("GET", "/nowhere", 404)])
-def test_wrong_door(client: TestClient, method: str, path: str, status: int) -> None:
+def test_wrong_door(ask: Ask, method: str, path: str, status: int) -> None:
     """A wrong path or method is a JSON problem too."""
-    answer = client.request(method, path)
+    answer = ask(method, path)
     assert (status, None) == (answer.status_code, answer.json()["field"])
 
 
@@ -101,12 +112,15 @@ def test_without_an_incumbent_the_list_price_is_served(
 ) -> None:
     """The default folder is the incumbent's, else the list-price policy's, with a note."""
     monkeypatch.chdir(tmp_path)
-    assert command.INCUMBENT == command.folder(None)
+    assert command.INCUMBENT / "pricing" == command.folder(None)
     command.LIST_PRICE.mkdir(parents=True)
+    (command.LIST_PRICE / "policy.json").write_text('{"model": "pricing-offers"}')
     assert command.LIST_PRICE == command.folder(None)
     assert "nothing was promoted yet" in capsys.readouterr().out
-    command.INCUMBENT.mkdir(parents=True)
-    assert command.INCUMBENT == command.folder(None)
+    (command.INCUMBENT / "pricing").mkdir(parents=True)
+    assert command.LIST_PRICE == command.folder(None), "another source's policy"
+    (command.INCUMBENT / "pricing-offers").mkdir(parents=True)
+    assert command.INCUMBENT / "pricing-offers" == command.folder(None)
     assert Path("elsewhere") == command.folder(Path("elsewhere"))
 
 
@@ -124,10 +138,10 @@ def test_what_keeps_the_endpoint_from_starting(
         ):
             with pytest.raises(SystemExit) as stopped:
                 command.main(arguments)
-            assert stopped.value.code == 1
+            assert 1 == stopped.value.code
             printed = capsys.readouterr().err
             assert printed.startswith(told)
-            assert printed.count("\n") == 1
+            assert 1 == printed.count("\n")
 
 
 def test_both_servers_give_the_same_quote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +167,7 @@ def test_both_servers_give_the_same_quote(tmp_path: Path, monkeypatch: pytest.Mo
     ):
         for context in CONTEXTS:
             status, quote = endpoint("/quote", context)
-            assert status == 200
+            assert 200 == status
             assert (200, {"predictions": [quote]}) == mlflow_server("/invocations", {"dataframe_records": [context]})
         _, batch = mlflow_server("/invocations", {"dataframe_records": CONTEXTS})
         assert [endpoint("/quote", c)[1]["price"] for c in CONTEXTS] == [q["price"] for q in batch["predictions"]]
@@ -161,7 +175,7 @@ def test_both_servers_give_the_same_quote(tmp_path: Path, monkeypatch: pytest.Mo
             status, problem = endpoint("/quote", bad)
             assert (422, field) == (status, problem["field"])
             status, problem = mlflow_server("/invocations", {"dataframe_records": [bad]})
-            assert status == 400
+            assert 400 == status
             assert f"{field}: is " in problem["message"]
 
 
@@ -186,7 +200,7 @@ def _server(
         _wait(process, base + ready)
         yield lambda path, content: _post(base + path, content)
     finally:
-        os.killpg(process.pid, 15)
+        os.killpg(process.pid, signal.SIGTERM)  # MLflow's server is a child of its command
         process.wait(20)
 
 

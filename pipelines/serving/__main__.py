@@ -11,10 +11,12 @@ from pathlib import Path
 import uvicorn
 
 from pipelines.errors import InputError
+from pipelines.files import read_json
+from pipelines.manifest import MANIFEST
 from pipelines.serving.endpoint import app
 from pipelines.serving.runtime import Policy
 
-INCUMBENT = Path("models/incumbent/pricing")
+INCUMBENT = Path("models/incumbent")
 LIST_PRICE = Path("models/baselines/list_price")
 
 
@@ -47,7 +49,7 @@ def _options() -> argparse.ArgumentParser:
         "--policy",
         type=Path,
         default=env("PRICEWRIGHT_POLICY") or None,
-        help=f"folder of policy.onnx and policy.json (default: {INCUMBENT}; without one, {LIST_PRICE})",
+        help=f"folder of policy.onnx and policy.json (default: the one in {INCUMBENT}; without one, {LIST_PRICE})",
     )
     host, port = env("PRICEWRIGHT_HOST", "127.0.0.1"), env("PRICEWRIGHT_PORT", "8000")
     parser.add_argument("--host", default=host, help="default: %(default)s")
@@ -62,12 +64,15 @@ def _port(text: str) -> int:
 
 
 def folder(given: Path | None) -> Path:
-    """Return the folder to quote by: the one given, else the incumbent, else the list price, with a note."""
+    """Return the folder to quote by: the one given, else the incumbent of this source, else the list price."""
     if given is not None:
         return given
-    if INCUMBENT.is_dir() or not LIST_PRICE.is_dir():
-        return INCUMBENT
-    print(f"{INCUMBENT} does not exist: nothing was promoted yet, so the list price is quoted")
+    # `baselines` writes the list-price policy of the configured source, and it names the registered model
+    model = read_json(LIST_PRICE / MANIFEST)["model"] if (LIST_PRICE / MANIFEST).is_file() else "pricing"
+    incumbent = INCUMBENT / model
+    if incumbent.is_dir() or not LIST_PRICE.is_dir():
+        return incumbent
+    print(f"{incumbent} does not exist: nothing was promoted yet, so the list price is quoted")
     return LIST_PRICE
 
 
