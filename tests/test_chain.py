@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
+import numpy as np
+import pandas as pd
 import pytest
 from nbclient import NotebookClient
 
@@ -54,19 +56,24 @@ def _edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-@pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A fresh checkout in which `make repro` has done its work on the smoke market."""
-    folder = tmp_path_factory.mktemp("chain") / "pricewright"
-    listed = _run("git ls-files --cached --others --exclude-standard", ROOT).split()
-    for name in listed:
+def _checkout(folder: Path) -> Path:
+    """Return a copy of the files that git would track, with the same environment."""
+    for name in _run("git ls-files --cached --others --exclude-standard", ROOT).split():
         if (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, folder / name)
     (folder / ".venv").symlink_to(ROOT / ".venv")
+    _run("git init -q -b main", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A fresh checkout in which `make repro` has done its work on the smoke market."""
+    folder = _checkout(tmp_path_factory.mktemp("chain") / "pricewright")
     _edit(folder / "conf/config.yaml", "experiment: none", "experiment: smoke")
     identity = "-c user.name=test -c user.email=test@example.com"
-    _run(f"git init -q -b main && git add -A && git {identity} commit -qm start", folder)
+    _run(f"git add -A && git {identity} commit -qm start", folder)
     _run("dvc repro && python -m pipelines.promote && dvc repro", folder)
     _run(f"git add -A && git {identity} commit -qm run", folder)
     return folder
@@ -201,3 +208,43 @@ def test_a_typo_in_the_configuration_is_one_clear_line(project: Path) -> None:
     printed = _run("python -m pipelines.train candidate=gbm model.gbm.max_dept=3", project, ok=False)
     assert "model.gbm.max_dept is not a known setting (did you mean 'max_depth'?)" in printed
     assert "Traceback" not in printed
+
+
+def test_real_orders_are_never_promoted_by_themselves(tmp_path: Path) -> None:
+    """The chain runs on the first 60 days of the real orders; prices there were not randomised, so a person decides."""
+    real = ROOT / "data/external/online_retail.parquet"
+    if not real.is_file():
+        pytest.skip(f"{real.relative_to(ROOT)} is not here; the README says where to get it")
+    folder = _checkout(tmp_path / "retail")
+    shutil.copy2(real, folder / "data/external")
+    _edit(folder / "conf/config.yaml", "source: market", "source: online_retail")
+    _edit(folder / "conf/config.yaml", "candidates: [linear, forest, gbm, dnn]", "candidates: [linear, gbm]")
+    _edit(folder / "conf/source/online_retail.yaml", "days: null", "days: 60")
+    _run("dvc repro && python -m pipelines.promote", folder)
+    assert ("REVIEW", "list_price") == (_champion(folder)["verdict"], _champion(folder)["incumbent"])
+    printed = _run("python -m pipelines.scoreboard", folder)
+    assert "OBSERVATIONAL" in printed
+    assert "Champion: list_price." in printed
+
+
+def test_a_teams_own_table_gets_a_policy(tmp_path: Path) -> None:
+    """A small CSV with other column names goes through the whole chain, and the assumptions are on the scoreboard."""
+    folder = _checkout(tmp_path / "own")
+    rng = np.random.default_rng(5)
+    price, loyal = rng.choice([8.0, 9.0, 10.0], 900), rng.choice(["yes", "no"], 900)
+    odds = 4 - 0.5 * price - 1.0 * (loyal == "no")
+    sold = (rng.random(900) < 1 / (1 + np.exp(-odds))).astype(int)
+    table = pd.DataFrame({"asked": price, "sold": sold, "loyal": loyal, "visits": rng.poisson(3, 900)})
+    table.to_csv(folder / "data/external/offers.csv", index=False)
+    _edit(folder / "conf/config.yaml", "source: market", "source: offers")
+    _edit(folder / "conf/config.yaml", "guardrails: default", "guardrails: none")
+    _edit(folder / "conf/config.yaml", "candidates: [linear, forest, gbm, dnn]", "candidates: [linear]")
+    source = folder / "conf/source/offers.yaml"
+    text = re.sub(r"(?m)^path: .*$", "path: data/external/offers.csv", source.read_text())
+    text = re.sub(r"(?m)^  price: .*$", "  price: asked", text)
+    source.write_text(re.sub(r"(?m)^  bought: .*$", "  bought: sold", text))
+    _run("dvc repro && python -m pipelines.promote", folder)
+    printed = _run("python -m pipelines.scoreboard", folder)
+    assert "OBSERVATIONAL" in printed
+    assert len(json.loads((folder / "data/offers/offers.json").read_text())["assumptions"]) >= 4
+    assert all(text in printed for text in json.loads((folder / "data/offers/offers.json").read_text())["assumptions"])
