@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines import graph, value
+from pipelines.errors import InputError
 from pipelines.files import read_table
 from pipelines.policy import LADDER, TERMS_OF_SALE
 from pipelines.tables import OffersInfo
@@ -48,6 +49,8 @@ def read_window(info: OffersInfo, reference: pd.DataFrame | None = None) -> Wind
     """Return the test window; `reference` is the table of `baselines` (read where not given)."""
     offers = read_table(OFFERS / "test.parquet")
     reference = read_table(REFERENCE) if reference is None else reference
+    if not np.array_equal(reference["offer_id"].to_numpy(object), offers["offer_id"].to_numpy(object)):
+        raise InputError(f"{REFERENCE} speaks of other offers than {OFFERS / 'test.parquet'}: run `dvc repro`")
     return window_of(offers, info, reference, truth_of(offers, info))
 
 
@@ -71,8 +74,10 @@ def truth_of(offers: pd.DataFrame, info: OffersInfo) -> Floats | None:
     if not TRUTH.is_file():
         return None
     columns = [f"q_{k}" for k in range(len(info.ladder))]
-    known = read_table(TRUTH).set_index("offer_id")
-    return known.loc[offers["offer_id"], columns].to_numpy(float)
+    found = read_table(TRUTH).set_index("offer_id").reindex(offers["offer_id"])
+    if found.isna().to_numpy().any():
+        raise InputError(f"{TRUTH} does not know all offers of {OFFERS}: run `dvc repro`")
+    return found[columns].to_numpy(float)
 
 
 def targets(session: Any, window: Window) -> tuple[Floats, Floats]:

@@ -169,6 +169,11 @@ def test_the_window_is_read_from_files(tmp_path: Path, monkeypatch: pytest.Monke
     write_table(windows.TRUTH, truth.sample(frac=1, random_state=0))
     read = read_window(found, reference)
     np.testing.assert_array_equal(truth.drop(columns="offer_id").to_numpy(), read.truth)
+    with pytest.raises(InputError, match="speaks of other offers"):
+        read_window(found, reference[::-1])
+    write_table(windows.TRUTH, truth[1:])
+    with pytest.raises(InputError, match="does not know all offers"):
+        read_window(found, reference)
     windows.TRUTH.unlink()
     assert truth_of(read_table(windows.OFFERS / "test.parquet"), found) is None
     with pytest.raises(InputError, match=r"reference\.parquet is missing"):
