@@ -24,15 +24,8 @@ from pipelines.packing import pack, terms_of
 from pipelines.policy import Terms
 from pipelines.simple_policies import as_logged, best_single, bounds, greedy, single
 from pipelines.tables import OffersInfo
-from pipelines.value import Floats
-from pipelines.window import (
-    OFFERS,
-    REFERENCE,
-    Window,
-    read_window,
-    targets,
-    window_of,
-)
+from pipelines.value import Floats, share_of_gain
+from pipelines.window import OFFERS, REFERENCE, Window, read_window, scores, targets, true_value, window_of
 
 LIST_PRICE = Path("models/baselines/list_price")
 _LOGGING_ROWS = 60_000  # rows that the propensity model is fitted on: it has few parameters
@@ -90,15 +83,23 @@ def imitation(encoder: Encoder, train: pd.DataFrame, window: Window, terms: Term
     return greedy(-np.abs(np.log(np.array([terms.ladder])) - expected[:, None]), window, terms)
 
 
-def logged_worth(window: Window, confidence: float) -> dict[str, Any]:
-    """Return what the logged policy earned per 1,000 offers: counted, not estimated."""
-    earned = value.interval(window.logged.earned, window.logged.shopper, confidence)
-    return {
-        "profit_per_1000": 1000 * earned.mean,
-        "profit_low": 1000 * earned.low,
-        "profit_high": 1000 * earned.high,
-        "observational": False,
-    }
+def logged_worth(window: Window, listed: Floats, bounds: dict[str, float] | None, confidence: float) -> dict[str, Any]:
+    """Return what the logged prices earned per 1,000 offers: counted, not estimated; listed: the list-price policy."""
+
+    def thousand(scores: Floats) -> tuple[float, float, float]:
+        found = value.interval(scores, window.logged.shopper, confidence)
+        return 1000 * found.mean, 1000 * found.low, 1000 * found.high
+
+    card: dict[str, Any] = dict(
+        zip(("profit_per_1000", "profit_low", "profit_high"), thousand(window.logged.earned), strict=True)
+    )
+    gain = thousand(window.logged.earned - scores(listed, window))
+    card["gain_over_list_price"] = dict(zip(("per_1000", "low", "high"), gain, strict=True))
+    truth = true_value(as_logged(window), window)
+    if truth is not None and bounds is not None:
+        card["true_profit_per_1000"] = 1000 * truth
+        card["share_of_gain"] = share_of_gain(1000 * truth, bounds["best_single_per_1000"], bounds["perfect_per_1000"])
+    return card
 
 
 def scorecards(cfg: Config, window: Window, policies: dict[str, Floats], terms: Terms) -> dict[str, Any]:
@@ -109,7 +110,7 @@ def scorecards(cfg: Config, window: Window, policies: dict[str, Floats], terms: 
     cards: dict[str, Any] = {"list_price": scorecard.of_graph(manifest, session, window, listed, limits, level)}
     for name, target in policies.items():
         cards[name] = scorecard.profit_metrics(target, target, window, listed, limits, level)
-    cards["logged"] |= logged_worth(window, level)
+    cards["logged"] = logged_worth(window, listed, limits, level)
     return {"policies": cards, "bounds": limits}
 
 
@@ -120,20 +121,13 @@ def main(cfg: Config) -> None:
     everybody = demand_model(((), ()), train, valid, cfg.seed)
     reference = demand_model((info.numeric, info.categorical), train, valid, cfg.seed)
     write_table(REFERENCE, reference_of(reference, train, test, info, cfg.seed))
-    alone, terms = (
-        terms_of(cfg, info, everybody.curve, (info.fallback,)),
-        terms_of(cfg, info, everybody.curve),
-    )
+    alone, terms = terms_of(cfg, info, everybody.curve, (info.fallback,)), terms_of(cfg, info, everybody.curve)
     pack(LIST_PRICE, cfg, info, valid, everybody, alone, "list_price", "baseline")
     window = read_window(info)
     on_valid = window_of(valid, info, reference_of(reference, train, valid, info, cfg.seed), None)
     multiplier = best_single(on_valid, terms)
     imitated = imitation(reference.encoder, train, window, terms)
-    policies = {
-        "single": single(window, terms, multiplier),
-        "imitation": imitated,
-        "logged": as_logged(window),
-    }
+    policies = {"single": single(window, terms, multiplier), "imitation": imitated}
     found = scorecards(cfg, window, policies, terms)
     found["policies"]["single"]["multiplier"] = multiplier
     write_json(Path("models/scorecards/baselines.json"), found)

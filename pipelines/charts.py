@@ -47,32 +47,33 @@ def histogram(values: Floats, low: float, high: float, bins: int) -> pd.DataFram
     return pd.DataFrame({"middle": (edges[1:] + edges[:-1]) / 2, "share": counts / max(len(values), 1)})
 
 
-def shares(change: Floats, ladder: tuple[float, ...]) -> pd.DataFrame:
-    """Return the share of prices nearest to each rung, by change against the list price."""
-    counts = np.bincount(nearest_rung(1 + change, ladder), minlength=len(ladder))
-    return pd.DataFrame({"middle": np.round(np.array(ladder) - 1, 6), "share": counts / max(len(change), 1)})
+def shares(multipliers: Floats, ladder: tuple[float, ...], usual: float) -> pd.DataFrame:
+    """Return the share of prices nearest to each rung, by the rung's change against the `usual` multiplier."""
+    counts = np.bincount(nearest_rung(multipliers, ladder), minlength=len(ladder))
+    middle = np.round(np.array(ladder) / usual - 1, 6)
+    return pd.DataFrame({"middle": middle, "share": counts / max(len(multipliers), 1)})
 
 
 def draw(folder: Path, manifest: Manifest, session: Any, window: Window) -> None:
     """Write calibration, demand, elasticity and price-change tables (CSV) and scorecard.png into a new folder."""
     folder.mkdir(parents=True)
     q, coefficients = shown_probability(session, manifest, window.offers)
-    change = graph.run(session, window.offers, ("multiplier",))["multiplier"] - 1
+    quoted, usual = graph.run(session, window.offers, ("multiplier",))["multiplier"], manifest.terms.fallback
     elasticity = elasticities(coefficients, manifest)
     low = float(np.floor(np.quantile(elasticity, 0.005)))
     tables = {
         "calibration": calibration(window.offers["bought"].to_numpy(np.int64), q),
         "demand": demand_by_decile(manifest, window, coefficients),
         "elasticity": histogram(elasticity, low, 0.0, 40),
-        "price_change": shares(change, window.info.ladder),
+        "price_change": shares(quoted, window.info.ladder, usual),
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
-    page(folder / "scorecard.png", manifest.name, tables)
+    page(folder / "scorecard.png", manifest.name, tables, usual)
 
 
-def page(path: Path, name: str, tables: dict[str, pd.DataFrame]) -> None:
-    """Draw the four tables on one page."""
+def page(path: Path, name: str, tables: dict[str, pd.DataFrame], usual: float) -> None:
+    """Draw the four tables on one page; `usual` is the multiplier that prices are held against."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -82,8 +83,9 @@ def page(path: Path, name: str, tables: dict[str, pd.DataFrame]) -> None:
     figure.suptitle(f"{name}: the test window")
     _calibration(axes[0, 0], tables["calibration"])
     _demand(axes[0, 1], tables["demand"])
-    _bars(axes[1, 0], tables["elasticity"], "Elasticity at the list price", "elasticity")
-    _bars(axes[1, 1], tables["price_change"], "Greedy price against the list price", "price change")
+    against = "the list price" if usual == 1 else f"multiplier {usual:g}"
+    _bars(axes[1, 0], tables["elasticity"], f"Elasticity at {against}", "elasticity")
+    _bars(axes[1, 1], tables["price_change"], f"Greedy price against {against}", "price change")
     figure.savefig(path, dpi=110)
 
 
@@ -108,6 +110,6 @@ def _demand(axis: Axes, table: pd.DataFrame) -> None:
 
 
 def _bars(axis: Axes, table: pd.DataFrame, title: str, label: str) -> None:
-    width = float(np.diff(table["middle"]).mean()) if len(table) > 1 else 0.1
+    width = float(np.diff(table["middle"]).min()) if len(table) > 1 else 0.1
     axis.bar(table["middle"], table["share"], width=0.9 * width)
     axis.set(title=title, xlabel=label, ylabel="share of offers")

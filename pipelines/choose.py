@@ -24,6 +24,7 @@ from pipelines.value import offers_needed
 from pipelines.window import OFFERS, gain_over, read_window, targets
 
 VERDICTS = ("PASS", "REVIEW", "FAIL")
+_WEIGHT_SLACK = 0.02  # of the mean weight: rungs at the edge of an ending are valued at their neighbour
 _WEAKEST = 0.5  # elasticity, in size, below which a price effect is not believed
 
 
@@ -47,6 +48,12 @@ def pick(cards: dict[str, dict[str, Any]]) -> str:
     return min(able, key=lambda name: float(able[name]["valid_log_loss"]))
 
 
+def refusal(name: str, agreement: dict[str, Any]) -> str:
+    """Return why a candidate cannot be chosen."""
+    same = min(agreement["same_price"], agreement["same_probability"])
+    return f"graph and Python agree on {same:.2%} only; see check.mismatches in models/candidates/{name}/policy.json"
+
+
 def checks(
     card: dict[str, Any], gains: dict[str, dict[str, Any]], incumbent: str, gate: Gate, base_rate: float
 ) -> list[Check]:
@@ -58,7 +65,8 @@ def checks(
         _price_effect(card["price_sensitivity"]["p50"]),
         _evidence(card, gate.effective_sample_size),
         _propensities(card),
-        _profit(gains["incumbent"], incumbent, card),
+        _overlap(card["mean_weight"]),
+        _profit(gains["incumbent"], incumbent, card, gate.confidence),
         _personal(gains["single"]["per_1000"]),
     ]
 
@@ -90,7 +98,16 @@ def _propensities(card: dict[str, Any]) -> Check:
     return Check("propensities", "PASS", "the log says with which probability every price was shown")
 
 
-def _profit(gain: dict[str, Any], against: str, card: dict[str, Any]) -> Check:
+def _overlap(weight: dict[str, float]) -> Check:
+    """Return whether the log could have shown what the policy quotes: the weights then have mean 1."""
+    text = f"the mean weight of the logged offers is {weight['mean']:.2f}; it must be 1"
+    if weight["low"] <= 1 <= weight["high"] or abs(weight["mean"] - 1) <= _WEIGHT_SLACK:
+        return Check("overlap", "PASS", text)
+    why = "the policy quotes prices that such shoppers were not shown, or the propensities are wrong"
+    return Check("overlap", "REVIEW", f"{text}: {why}, so its value rests on a model alone")
+
+
+def _profit(gain: dict[str, Any], against: str, card: dict[str, Any], confidence: float) -> Check:
     interval = f"interval {gain['low']:+.1f} to {gain['high']:+.1f}"
     text = f"{gain['per_1000']:+.1f} per 1,000 offers against {against}, {interval}"
     if card["observational"]:
@@ -99,8 +116,9 @@ def _profit(gain: dict[str, Any], against: str, card: dict[str, Any]) -> Check:
         return Check("profit", "PASS", f"{text}: its lower bound is above zero")
     if gain["per_1000"] <= 0:
         return Check("profit", "FAIL", f"{text}: no gain was seen")
-    needed = offers_needed(gain["standard_error"], card["offers"], gain["per_1000"])
-    return Check("profit", "FAIL", f"{text}: not enough evidence; such a gain would show in about {needed:,.0f} offers")
+    needed = offers_needed(gain["standard_error"], card["offers"], gain["per_1000"], confidence)
+    more = f"such a gain would show in about {needed:,.0f} test offers, {needed - card['offers']:,.0f} more than now"
+    return Check("profit", "FAIL", f"{text}: not enough evidence; {more}")
 
 
 def _personal(gain: float) -> Check:
@@ -108,6 +126,16 @@ def _personal(gain: float) -> Check:
     if gain > 0:
         return Check("personal", "PASS", text)
     return Check("personal", "REVIEW", f"{text}: one price for all may do as well")
+
+
+def _other_guardrails(incumbent: str) -> Check:
+    text = f"{incumbent} prices live under other guardrails than conf/guardrails/ now has, and was valued with them"
+    return Check("guardrails", "REVIEW", f"{text}; accept the challenger, or delete its folder to quote the list price")
+
+
+def _not_failed(check: Check) -> Check:
+    """Return the check as a matter for a person: a rival that breaks today's guardrails fails nobody by itself."""
+    return Check(check.name, "REVIEW", check.reason) if (check.name, check.verdict) == ("profit", "FAIL") else check
 
 
 def overall(found: list[Check]) -> str:
@@ -141,7 +169,7 @@ def main(cfg: Config) -> None:
     name, folder = pick(cards), incumbent_folder(registered_name(info.source))
     incumbent = Manifest.read(folder)
     result = compare(cfg, info, cards[name], incumbent, folder, baselines["single"]["multiplier"])
-    refused = {n: "graph and Python disagree" for n, c in cards.items() if not c["agreement"]["passed"]}
+    refused = {n: refusal(n, c["agreement"]) for n, c in cards.items() if not c["agreement"]["passed"]}
     write_json(Path("models/champion.json"), {**result, "refused": refused})
     for file in (GRAPH, MANIFEST):
         with replacing(Path("models") / file) as draft:
@@ -165,6 +193,8 @@ def compare(
         "single": gain_over(mine, single(window, terms, multiplier), window, level),
     }
     found = checks(card, gains, rival_name, cfg.gate, float(window.offers["bought"].mean()))
+    if incumbent.terms.guardrails != cfg.guardrails:
+        found = [_not_failed(c) for c in found] + [_other_guardrails(incumbent.name)]
     verdict = overall(found)
     return {
         "verdict": verdict,

@@ -41,7 +41,7 @@ def cleaned(raw: Tables, source: Source, clean: Clean) -> tuple[Tables, Tables]:
     raw = {name: table.reset_index(drop=True) for name, table in raw.items()}
     if isinstance(source, OffersSource):
         own, rest = sift(raw["offers"], *own_offers.clean_rules(raw["offers"], source))
-        own_offers.refuse_if_empty(own, rest, source)
+        own_offers.refuse_useless(own, rest, source)
         return {"offers": own.astype({"bought": "int64"}).reset_index(drop=True)}, {"offers": rest}
     items = _sifted(raw, "items", ITEMS, rules.of_items(source))
     shoppers = _sifted(raw, "shoppers", SHOPPERS, rules.of_shoppers())

@@ -70,6 +70,11 @@ class Gate:
         """Refuse levels that are no probability."""
         if not 0.5 < self.confidence < 1:
             raise InputError(f"gate.confidence={self.confidence} must lie between 0.5 and 1")
+        if self.calibration_error <= 0 or self.effective_sample_size < 0:
+            raise InputError(
+                f"gate.calibration_error={self.calibration_error} must be positive and "
+                f"gate.effective_sample_size={self.effective_sample_size} not negative"
+            )
         if not 0 < self.agreement <= 1:
             raise InputError(f"gate.agreement={self.agreement} must lie in (0, 1]")
 

@@ -21,6 +21,11 @@ OUT = Path("data/offers")
 
 Tables = dict[str, pd.DataFrame]
 
+_NOT_LISTED = (
+    "The list price is no rung of the ladder: x {:g}, which earned most per offer in the training window, takes its "
+    "place in fallbacks and as the first champion, named list_price."
+)
+
 
 def made(source: Source, clean: Tables) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
     """Return the offers of a source in time order, those that stand on no rung, and what the offers are."""
@@ -80,6 +85,8 @@ def main(cfg: Config) -> None:
     names = ["offers"] if isinstance(cfg.source, OffersSource) else ["events", "items", "shoppers"]
     offers, off, info = made(cfg.source, {name: read_table(CLEAN / f"{name}.parquet") for name in names})
     parts = windows(ordered(offers, info), cfg.split, cfg.seed)
+    usual = ladder.fallback(parts["train"], info.ladder)
+    assumed = info.assumptions if usual == 1 else (*info.assumptions, _NOT_LISTED.format(usual))
     with replacing(OUT) as draft:
         for name, table in {**parts, "quarantine": off}.items():
             write_table(draft / f"{name}.parquet", table)
@@ -87,7 +94,8 @@ def main(cfg: Config) -> None:
             info,
             rows={name: len(table) for name, table in parts.items()},
             sha256=sha256([draft / f"{name}.parquet" for name in WINDOWS]),
-            fallback=ladder.fallback(parts["train"], info.ladder),
+            fallback=usual,
+            assumptions=assumed,
         ).write(draft / "offers.json")
     print(f"features {info.source}: {len(offers):,} offers, {len(off):,} on no rung, {len(info.ladder)} rungs")
 

@@ -49,7 +49,10 @@ def read_json(path: Path) -> Any:
     """Return the JSON of `path`; a missing file says which stage makes it."""
     if not path.is_file():
         raise InputError(f"{path} is missing: run `dvc repro`, which makes it")
-    return json.loads(path.read_text(encoding="utf-8"))
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path} is damaged ({error}): delete it and run `dvc repro`, which makes it again") from None
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -10,21 +10,44 @@ from pipelines.errors import InputError
 
 DIGITS = 6  # ratios that agree to so many digits are the same ratio
 MOST_RUNGS = 25
+_GAP = 0.005  # two neighbouring ratios further apart than this share are two rungs,
+_WIDEST = 0.02  # unless the ratios between gaps spread over more than this: then they were not meant as one
 _TENTHS = np.linspace(0.1, 0.9, 9)
 
 
-def derived(ratios: pd.Series, where: str) -> tuple[float, ...]:
-    """Return the observed ratios as a ladder: each of them if there are few, else their nine inner deciles."""
-    seen = np.unique(np.round(ratios.to_numpy(float), DIGITS))
-    if len(seen) > MOST_RUNGS:
-        seen = np.unique(np.round(np.quantile(ratios.to_numpy(float), _TENTHS), DIGITS))
-    seen = seen[seen > 0]
-    if len(seen) < 2:
+def derived(ratios: pd.Series, where: str, exact: bool = False) -> tuple[float, ...]:
+    """Return the observed ratios as a ladder: those of `few` if there are few, else their nine inner deciles."""
+    rungs = few(ratios, exact)
+    if rungs is None:
+        deciles = np.unique(np.round(np.quantile(ratios.to_numpy(float), _TENTHS), DIGITS))
+        rungs = tuple(float(rung) for rung in deciles if rung > 0)
+    if len(rungs) < 2:
         raise InputError(
-            f"{where}: every offer was shown at the same price (ratio to the list price {seen.tolist()}), so nothing "
+            f"{where}: every offer was shown at the same price (ratio to the list price {list(rungs)}), so nothing "
             "can be learned about demand at another; bring offers at two prices at least, or set source.rungs"
         )
-    return tuple(float(rung) for rung in seen)
+    return rungs
+
+
+def few(ratios: pd.Series, exact: bool = False) -> tuple[float, ...] | None:
+    """Return the observed ratios as rungs, or None if they are many.
+
+    Unless the ratios are `exact`, those that differ as prices rounded to the cent do are one: 15.99 of 19.99 is 0.8.
+    """
+    seen = np.unique(np.round(ratios.to_numpy(float), DIGITS))
+    seen = seen[seen > 0]
+    if not exact and len(seen):
+        groups = np.split(seen, np.flatnonzero(np.diff(np.log(seen)) > _GAP) + 1)
+        if len(groups) <= MOST_RUNGS and all(group[-1] <= group[0] * (1 + _WIDEST) for group in groups):
+            return tuple(_plainest(group) for group in groups)
+    return tuple(float(rung) for rung in seen) if len(seen) <= MOST_RUNGS else None
+
+
+def _plainest(group: NDArray[np.float64]) -> float:
+    """Return the number with the fewest digits near the middle of a rising group, and inside it."""
+    middle = float(np.median(group))
+    plain = (round(middle, digits) for digits in range(DIGITS))
+    return next((number for number in plain if group[0] <= number <= group[-1]), round(middle, DIGITS))
 
 
 def on_rung(ratios: pd.Series, ladder: tuple[float, ...], snap: float | None = None) -> NDArray[np.int64]:

@@ -11,7 +11,8 @@ from pipelines import agreement, graph
 from pipelines.candidates import Candidate
 from pipelines.config import Config
 from pipelines.demand import Curve
-from pipelines.files import digest
+from pipelines.errors import InputError
+from pipelines.files import digest, replacing
 from pipelines.manifest import GRAPH, Field, Manifest
 from pipelines.policy import Terms
 from pipelines.pricing import admitted_rungs
@@ -52,6 +53,13 @@ def registered_name(source: str) -> str:
 def terms_of(cfg: Config, info: OffersInfo, curve: Curve, ladder: tuple[float, ...] | None = None) -> Terms:
     """Return what a policy with this demand curve decides by; `ladder` restricts its rungs (baselines)."""
     rungs = ladder or admitted_rungs(info.ladder, cfg.guardrails)
+    cut, rise = cfg.guardrails.largest_cut, cfg.guardrails.largest_rise
+    least, most = 0.0 if cut is None else 1 - cut, float("inf") if rise is None else 1 + rise
+    if ladder is None and not any(least - 1e-9 <= rung <= most + 1e-9 for rung in rungs):
+        raise InputError(
+            f"guardrails.largest_cut and largest_rise forbid every rung of the ladder {list(rungs)}: they are shares "
+            "of the list price. For a table of absolute prices set `guardrails: none` in conf/config.yaml"
+        )
     return Terms(rungs, curve, cfg.guardrails, info.fallback, info.cost_share)
 
 
@@ -74,8 +82,8 @@ def pack(
     table = agreement.contexts(offers, info, np.random.default_rng(cfg.seed))
     check = agreement.compare(graph.session(content), candidate, table, terms)
     check["passed"] = min(check["same_price"], check["same_probability"]) >= cfg.gate.agreement
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / GRAPH).write_bytes(content)
+    with replacing(folder / GRAPH) as draft:
+        draft.write_bytes(content)
     curve = terms.curve
     axis = "log(m)" if curve.axis == "log" else "m"
     manifest = Manifest(

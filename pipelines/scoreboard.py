@@ -21,6 +21,10 @@ _BASELINES = {
 }
 
 
+_NOTE = (
+    "Profits are of the policy as it runs, with its exploration; the share of the gain is that of its greedy prices.\n"
+    "A quote's time is the median of the quietest of five rounds, on one thread."
+)
 _WIDTH = 136  # columns that the table needs
 
 
@@ -108,7 +112,7 @@ def main(cfg: Config) -> None:
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.width = max(console.width, _WIDTH)  # a narrower terminal wraps lines, but loses no number
     console.print(table(cards, baselines, info, cfg.gate.confidence))
-    for line in [*verdict_lines(champion, info, served), *next_commands(model)]:
+    for line in [_NOTE, *verdict_lines(champion, info, served), *next_commands(model)]:
         console.print(line)
 
 

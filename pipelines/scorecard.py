@@ -16,6 +16,7 @@ from pipelines.value import Floats, share_of_gain
 from pipelines.window import Window, gain_over, targets, true_value, worth
 
 _BINS = 20
+_PURCHASES = 250  # in a bin at least: a rate is then known to about 6 %, well within what the gate allows
 _ROUNDS, _QUOTES_TIMED = 5, 500
 
 
@@ -27,19 +28,22 @@ def shown_probability(session: Any, manifest: Manifest, offers: pd.DataFrame) ->
     return manifest.terms.curve.probability(coefficients, shown)[:, 0], coefficients
 
 
-def calibration(bought: Any, q: Floats) -> pd.DataFrame:
-    """Return predicted, observed and rows of up to 20 bins of equal size, by predicted probability."""
+def calibration(bought: Any, q: Floats, most: int = _BINS) -> pd.DataFrame:
+    """Return predicted, observed and rows of up to `most` bins of equal size, by predicted probability."""
     order = np.argsort(q, kind="stable")
-    bins = [b for b in np.array_split(order, _BINS) if len(b)]
+    bins = [b for b in np.array_split(order, most) if len(b)]
     rows = [(q[b].mean(), bought[b].mean(), len(b)) for b in bins]
     return pd.DataFrame(rows, columns=["predicted", "observed", "rows"])
 
 
 def fit_metrics(bought: Any, q: Floats) -> dict[str, float | None]:
-    """Return log loss, AUC (None where only one outcome occurs) and the expected calibration error over the bins."""
+    """Return log loss, AUC (None where only one outcome occurs) and the expected calibration error over the bins.
+
+    Few purchases make few bins: bins of a handful of purchases differ from any prediction by chance.
+    """
     from sklearn.metrics import roc_auc_score
 
-    table = calibration(bought, q)
+    table = calibration(bought, q, int(np.clip(bought.sum() // _PURCHASES, 1, _BINS)))
     error = np.average(np.abs(table["predicted"] - table["observed"]), weights=table["rows"])
     both = 0 < bought.sum() < len(bought)
     return {
@@ -118,10 +122,10 @@ def profit_metrics(
     return card
 
 
-def quote_metrics(quotes: dict[str, Any]) -> dict[str, Any]:
-    """Return how greedy quotes move against the list price, and how often each guardrail binds."""
+def quote_metrics(quotes: dict[str, Any], usual: float = 1.0) -> dict[str, Any]:
+    """Return how greedy quotes move against the `usual` multiplier, and how often each guardrail binds."""
     bound = pd.Series(quotes["guardrail"]).value_counts(normalize=True)
-    change = quotes["multiplier"] - 1
+    change = quotes["multiplier"] / usual - 1
     return {
         "mean_price_change": float(change.mean()),
         "share_cheaper": float((change < -1e-9).mean()),
@@ -152,6 +156,6 @@ def of_graph(
         **fit_metrics(window.offers["bought"].to_numpy(np.int64), q),
         "price_sensitivity": sensitivity(coefficients, manifest),
         **profit_metrics(running, quoted, window, listed, bounds, confidence),
-        **quote_metrics(graph.run(session, window.offers)),
+        **quote_metrics(graph.run(session, window.offers), manifest.terms.fallback),
         "quote_microseconds": quote_microseconds(session, window.offers),
     }

@@ -20,8 +20,12 @@ def single(window: Window, terms: Terms, multiplier: float) -> Floats:
 
 
 def best_single(window: Window, terms: Terms) -> float:
-    """Return the multiplier with the highest doubly robust profit on `window`."""
-    return max(terms.ladder, key=lambda m: float(scores(single(window, terms, m), window).mean()))
+    """Return the multiplier with the highest doubly robust profit on `window`; of equals the one nearest 1.
+
+    Equals are rungs that the guardrails forbid everywhere: all of them come to the fallback.
+    """
+    nearest = sorted(terms.ladder, key=lambda m: abs(np.log(m)))
+    return max(nearest, key=lambda m: float(scores(single(window, terms, m), window).mean()))
 
 
 def greedy(profit: Floats, window: Window, terms: Terms) -> Floats:

@@ -117,14 +117,17 @@ def effective_sample_size(target: Floats, logged: Logged) -> float:
     return float(w.sum()) ** 2 / square if square > 0 else 0.0
 
 
-def offers_needed(standard_error: float, offers: int, gain: float, power: float = 0.8) -> float:
-    """Return about how many offers show a gain (money per offer) with 95 % confidence and the given power.
+def offers_needed(
+    standard_error: float, offers: int, gain: float, confidence: float = 0.95, power: float = 0.8
+) -> float:
+    """Return about how many offers bring the lower end of a two-sided interval above zero, with the given power.
 
-    n = ((z_.95 + z_power) * sigma / gain)^2, sigma the per-offer standard deviation of the paired score.
+    n = ((z_{(1 + confidence)/2} + z_power) * sigma / gain)^2, sigma the per-offer standard deviation of the paired
+    score: standard_error x sqrt(offers). gain in money per offer.
     """
     if gain <= 0:
         return float("inf")
-    z = NormalDist().inv_cdf(0.95) + NormalDist().inv_cdf(power)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2) + NormalDist().inv_cdf(power)
     return float((z * standard_error * np.sqrt(offers) / gain) ** 2)
 
 

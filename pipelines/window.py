@@ -126,6 +126,7 @@ def worth(target: Floats, window: Window, confidence: float) -> dict[str, Any]:
     normalised = value.interval(value.self_normalised(target, window.logged), window.logged.shopper, confidence)
     truth = true_value(target, window)
     w = value.weights(target, window.logged)
+    weight = value.interval(w, window.logged.shopper, 0.999)
     return {
         "profit_per_1000": 1000 * robust.mean,
         "profit_low": 1000 * robust.low,
@@ -138,6 +139,8 @@ def worth(target: Floats, window: Window, confidence: float) -> dict[str, Any]:
         "true_profit_per_1000": None if truth is None else 1000 * truth,
         "interval_holds_truth": None if truth is None else bool(robust.low <= truth <= robust.high),
         "effective_sample_size": value.effective_sample_size(target, window.logged),
+        # 1 in the mean wherever every rung that the policy uses had a chance to be shown
+        "mean_weight": dict(zip(("mean", "low", "high"), (weight.mean, weight.low, weight.high), strict=True)),
         "largest_weight": float(w.max()),
         "observational": not window.info.propensity_logged,
     }

@@ -15,6 +15,7 @@ from pipelines.files import read_json, read_table
 from pipelines.manifest import GRAPH, Manifest
 from pipelines.policy import Terms
 from pipelines.pricing import Guardrails
+from pipelines.window import on_ladder, scores
 from tests import worlds
 from tests.worlds import CATEGORICAL, LADDER, LOG, NUMERIC, config, enter_shop, info, offers
 
@@ -105,11 +106,14 @@ def test_imitation_repeats_the_prices_of_the_past() -> None:
 def test_what_was_logged_is_counted_not_estimated() -> None:
     """The mean of what was earned, and never called observational."""
     found = worlds.window(300, propensity_logged=False)
-    card = logged_worth(found, 0.95)
+    listed = on_ladder(np.ones((300, 1)), found.info.ladder)
+    card = logged_worth(found, listed, None, 0.95)
     earned = (found.offers["price"] - found.offers["unit_cost"]) * found.offers["bought"]
     assert 1000 * earned.mean() == pytest.approx(card["profit_per_1000"])
     assert card["profit_low"] < card["profit_per_1000"] < card["profit_high"]
-    assert card["observational"] is False
+    expected = card["profit_per_1000"] - 1000 * scores(listed, found).mean()
+    assert expected == pytest.approx(card["gain_over_list_price"]["per_1000"])
+    assert "effective_sample_size" not in card
 
 
 @pytest.fixture
@@ -162,5 +166,5 @@ def test_outside_a_simulation_there_are_no_bounds(shop: Path) -> None:
     after = read_json(Path("models/scorecards/baselines.json"))
     assert after["bounds"] is None
     for name, card in after["policies"].items():
-        assert card["true_profit_per_1000"] is None, name
+        assert card.get("true_profit_per_1000") is None, name
         assert before["policies"][name]["profit_per_1000"] == card["profit_per_1000"], name

@@ -103,3 +103,9 @@ def test_values_outside_fall_into_the_outer_bins() -> None:
 def test_one_value_is_a_histogram_too(value: float) -> None:
     """All elasticities alike, be they nought."""
     assert 1 == charts.histogram(np.full(10, value), np.floor(value), 0.0, 40)["share"].sum()
+
+
+def test_prices_are_held_against_the_usual_one() -> None:
+    """By hand, on rungs that are prices: the share of each, by its change against the usual price."""
+    found = charts.shares(np.array([40.0, 100.0, 101.0, 500.0]), (40.0, 100.0, 500.0), 100.0)
+    assert [[-0.6, 0.25], [0.0, 0.5], [4.0, 0.25]] == found.to_numpy().tolist()

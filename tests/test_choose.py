@@ -27,6 +27,7 @@ def card(**changes) -> dict:
         "name": "gbm", "agreement": {"passed": True, "same_price": 1.0}, "valid_log_loss": 0.5, "offers": 1000,
         "calibration_error": 0.01, "effective_sample_size": 400.0, "price_sensitivity": {"p50": -2.0},
         "observational": False, "profit_per_1000": 100.0, "graph_sha256": "g",
+        "mean_weight": {"mean": 1.01, "low": 0.97, "high": 1.05},
     }  # fmt: skip
     return values | changes
 
@@ -48,7 +49,9 @@ GOOD = verdicts()
 def test_a_good_challenger_passes_every_check() -> None:
     """The fixture that every refusal below differs from in one thing."""
     assert {"PASS"} == set(GOOD.values())
-    assert {"graph", "calibration", "price effect", "evidence", "propensities", "profit", "personal"} == set(GOOD)
+    assert {
+        "graph", "calibration", "price effect", "evidence", "propensities", "overlap", "profit", "personal"
+    } == set(GOOD)  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -57,6 +60,8 @@ def test_a_good_challenger_passes_every_check() -> None:
         ("calibration", "REVIEW", {"calibration_error": 0.021}),
         ("price effect", "REVIEW", {"price_sensitivity": {"p50": -0.01}}),
         ("price effect", "REVIEW", {"price_sensitivity": {"p50": 0.4}}),
+        ("overlap", "REVIEW", {"mean_weight": {"mean": 0.49, "low": 0.45, "high": 0.53}}),
+        ("overlap", "REVIEW", {"mean_weight": {"mean": 1.2, "low": 1.1, "high": 1.3}}),
         ("evidence", "FAIL", {"effective_sample_size": 299.0}),
         ("profit", "FAIL", {"against": 1.0}),
         ("profit", "FAIL", {"against": 0.0}),
@@ -72,7 +77,13 @@ def test_a_check_refuses_what_it_is_there_for(check: str, verdict: str, changes:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"calibration_error": 0.0199}, {"effective_sample_size": 300.0}, {"against": 2.01}, {"single": 0.1}],
+    [
+        {"mean_weight": {"mean": 0.8, "low": 0.5, "high": 1.1}},
+        {"calibration_error": 0.0199},
+        {"effective_sample_size": 300.0},
+        {"against": 2.01},
+        {"single": 0.1},
+    ],
 )
 def test_a_check_passes_what_is_just_good_enough(changes: dict) -> None:
     """On the right side of each bound, everything passes."""
@@ -95,7 +106,9 @@ def test_the_reasons_say_what_was_measured() -> None:
     )}  # fmt: skip
     assert "off by 0.5000 on average, 0.0200 is allowed" in found["calibration"]
     assert "+1.0 per 1,000 offers against old, interval -1.0 to +3.0" in found["profit"]
-    assert "not enough evidence; such a gain would show in about 6,183 offers" in found["profit"]
+    assert (
+        "not enough evidence; such a gain would show in about 7,849 test offers, 6,849 more than now" in found["profit"]
+    )
     assert "+3.0 per 1,000 offers against the best single multiplier" in found["personal"]
 
 
@@ -171,7 +184,8 @@ def test_a_refused_candidate_is_named(shop: Path) -> None:
     write_json(Path("models/scorecards/gbm.json"), lying)
     choose.main(config(candidates=("gbm", "linear")))
     champion = read_json(Path("models/champion.json"))
-    assert ("linear", {"gbm": "graph and Python disagree"}) == (champion["pick"], champion["refused"])
+    assert "linear" == champion["pick"]
+    assert "models/candidates/gbm/policy.json" in champion["refused"]["gbm"]
 
 
 def test_where_none_may_serve_nothing_is_written(shop: Path) -> None:
@@ -207,6 +221,19 @@ def test_the_incumbent_may_be_the_pick_already(shop: Path) -> None:
     assert ("linear", "linear") == (found["pick"], found["incumbent"])
     assert before["metrics"] == found["metrics"]
     assert before["checks"] == found["checks"]
+
+
+def test_an_incumbent_under_other_guardrails_is_a_matter_for_a_person(shop: Path) -> None:
+    """It earned under rules that are no longer in force, so it fails no challenger, and the verdict says so."""
+    shutil.copytree("models/candidates/linear", "models/incumbent/pricing")
+    path = Path("models/incumbent/pricing/policy.json")
+    values = json.loads(path.read_text(encoding="utf-8"))
+    values["terms"]["guardrails"]["largest_cut"] = 0.5
+    write_json(path, values | {"name": "old one"})
+    choose.main(config())
+    found = {c["name"]: c["verdict"] for c in read_json(Path("models/champion.json"))["checks"]}
+    assert "REVIEW" == found["guardrails"]
+    assert "FAIL" != found["profit"]
 
 
 def test_a_missing_scorecard_is_named(shop: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipelines import ladder
 from pipelines.errors import InputError
@@ -16,6 +18,30 @@ def test_the_ladder_holds_few_ratios_and_deciles_of_many() -> None:
     assert tuple(round(0.1 * k, 6) for k in range(1, 10)) == ladder.derived(pd.Series(np.linspace(0, 1, 101)), "t")
     with pytest.raises(InputError, match="t: every offer was shown at the same price"):
         ladder.derived(pd.Series([1.0, 1.0]), "t")
+
+
+def test_prices_rounded_to_the_cent_share_a_rung() -> None:
+    """Ratios that differ by rounding alone are one rung, called by its plainest number; exact ones stay apart."""
+    listed = np.random.default_rng(4).uniform(3, 90, 600).round(2)
+    ratios = pd.Series((listed * np.resize([0.75, 0.9, 1.0, 1.1], 600)).round(2) / listed)
+    assert (0.75, 0.9, 1.0, 1.1) == ladder.derived(ratios, "t")
+    near = pd.Series([19.95, 19.99, 24.99])
+    assert (19.95, 19.99, 24.99) == ladder.derived(near, "t", exact=True)
+    assert 2 == len(ladder.derived(near, "t"))
+
+
+@given(st.lists(st.floats(0.2, 3.0), min_size=26, max_size=200, unique=True))
+def test_any_ratios_make_a_rising_ladder(ratios: list[float]) -> None:
+    """Whatever was shown, the ladder rises, is short, and lies within what was shown."""
+    values = pd.Series(ratios)
+    try:
+        rungs = ladder.derived(values, "t")
+    except InputError:
+        assert values.max() <= values.min() * 1.021
+        return
+    assert list(rungs) == sorted(set(rungs))
+    assert len(rungs) <= ladder.MOST_RUNGS
+    assert values.min() - 1e-6 <= rungs[0] < rungs[-1] <= values.max() + 1e-6
 
 
 def test_ratios_snap_to_the_nearest_rung() -> None:

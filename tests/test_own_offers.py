@@ -14,6 +14,7 @@ from pipelines.clean import cleaned
 from pipelines.config import Clean, Config, Split
 from pipelines.errors import InputError
 from pipelines.files import read_json
+from pipelines.policy import LADDER, QUOTE, TERMS_OF_SALE
 from pipelines.pricing import Guardrails
 from pipelines.sources import OffersSource, Roles, own_context, own_offers
 from pipelines.tables import OFFERS, WINDOWS, OffersInfo, check
@@ -181,6 +182,44 @@ def test_many_prices_become_nine_rungs() -> None:
     assert "nearest of 9 quantiles" in said(info)
 
 
+def test_rounded_prices_stand_on_the_rungs_that_were_meant() -> None:
+    """With list prices that differ, cents do not multiply the rungs, and every offer keeps its exact ratio."""
+    rng = np.random.default_rng(6)
+    rrp = rng.uniform(8, 120, 400).round(2)
+    table = whole().assign(rrp=rrp, cost=1.0, paid=(rrp * rng.choice([0.7, 0.8, 1.0], 400)).round(2))
+    offers, off, info = made(table, WHOLE)
+    assert ((0.7, 0.8, 1.0), True) == (info.ladder, info.propensity_logged)
+    assert (400, 0) == (len(offers), len(off))
+    assert offers["multiplier"].nunique() > 25
+    assert (np.abs(offers["multiplier"] - np.array(info.ladder)[offers["rung"]]) < 0.001).all()
+
+
+def test_propensities_of_single_prices_are_not_those_of_rungs() -> None:
+    """Where many prices are merged into few rungs, what was logged of each price is not used."""
+    price = np.random.default_rng(2).integers(100, 200, 400).astype(float)
+    source = replace(PLAIN, columns=Roles(propensity="p"))
+    offers, _, info = made(plain().assign(price=price, p=0.01), source)
+    assert (9, False) == (len(info.ladder), info.propensity_logged)
+    assert offers["propensity"].isna().all()
+    assert "Propensities are those of single prices, not of rungs" in said(info)
+
+
+@pytest.mark.parametrize("words", [("yes", "no"), ("True", "False"), (" TRUE", "false "), (True, False), (1.0, 0.0)])
+def test_an_outcome_may_be_a_word(words: tuple[object, object]) -> None:
+    """Yes and no, true and false are read like 1 and 0, in Parquet and CSV; a strange word goes to quarantine."""
+    table = plain()
+    expected = table["bought"].tolist()
+    told = table["bought"].map({1: words[0], 0: words[1]})
+    for path in ("mine.parquet", "mine.csv"):
+        source = replace(PLAIN, path=path)
+        offers, _, _ = made(table.assign(bought=told), source)
+        assert expected == offers.sort_values("offer_id")["bought"].tolist()
+    told = told.astype("str").where(table.index != 7, "perhaps")
+    save(table.assign(bought=told), Path(source.path))
+    rest = cleaned({"offers": own_offers.read(source)}, source, Clean())[1]["offers"]
+    assert [("not_a_number", "perhaps")] == list(zip(rest["rule"], rest["bought"], strict=True))
+
+
 def test_declared_rungs_take_what_is_near() -> None:
     """With rungs declared a price further away than the tolerance is set aside."""
     offers, off, info = made(plain(), replace(PLAIN, rungs=(19.2, 100.0), snap=0.02))
@@ -258,6 +297,19 @@ def test_cleaning_twice_changes_nothing() -> None:
         (plain().assign(price=-1.0), PLAIN, r"all 400 rows were rejected: price_not_positive 400; mend the table"),
         (plain().assign(price=np.nan), PLAIN, r"all 400 rows were rejected: missing_price 400"),
         (plain().assign(price=9.0), PLAIN, r"every offer was shown at the same price .* set source.rungs"),
+        (
+            plain().assign(bought=lambda t: 3 * t["bought"]), PLAIN,
+            r"'bought' must hold 1 where the offer was bought, however many pieces, .* of 400 rows .* e.g. 3; convert",
+        ),
+        (plain().assign(bought=lambda t: t["bought"].where(t["bought"] == 1)), PLAIN, r"something else, e.g. nothing"),
+        (plain().assign(bought=0), PLAIN, r"mine.parquet: none of the 400 offers was bought \(column 'bought'\)"),
+        (plain().assign(bought=True), PLAIN, r"every one of the 400 offers was bought .* that were not bought too"),
+        (plain().assign(tags=[["a", "b"]] * 400), PLAIN, r"'tags' holds several values in one cell \(a ndarray\)"),
+        (plain(), replace(PLAIN, rungs=(1.0, 2.0)), r"no offer was shown within 2.5% of a rung of source.rungs=\[1.0"),
+        (
+            plain().assign(p=0.05), replace(PLAIN, columns=Roles(propensity="p")),
+            r"column 'p' cannot hold the probabilities of 4 rungs: 1 / probability is 20.0 on average, and 4 at most",
+        ),
         (plain().assign(time=1), PLAIN, r"column 'time' has a name that pricewright uses itself"),
         (plain(), replace(PLAIN, columns=Roles("price", "price")), r"is both source.columns.price and source.columns"),
         (plain().assign(a=1), replace(PLAIN, numeric=("a",), protected=("a",)), r"source.protected and source.numeric"),
@@ -267,6 +319,13 @@ def test_a_mistake_gets_one_clear_message(table: pd.DataFrame, source: OffersSou
     """What is wrong, where, and what to do: one message for each mistake."""
     with pytest.raises(InputError, match=message):
         made(table, source)
+
+
+def test_names_of_the_policy_are_no_features() -> None:
+    """What a policy's graph takes or answers by name cannot be a feature; a column without a name is dropped."""
+    assert {*TERMS_OF_SALE, *QUOTE, *LADDER} <= own_offers.RESERVED
+    table = plain().assign(**{"": np.arange(400), " ": 1, "a[b] <c>": np.arange(400) % 7})
+    assert ("a[b] <c>",) == made(table, PLAIN)[2].numeric
 
 
 def test_files_that_are_no_tables_are_refused() -> None:
@@ -281,6 +340,12 @@ def test_files_that_are_no_tables_are_refused() -> None:
         own_offers.read(PLAIN)
     Path("mine.csv").write_text("")
     with pytest.raises(InputError, match=r"mine.csv cannot be read as csv"):
+        own_offers.read(replace(PLAIN, path="mine.csv"))
+    Path("mine.csv").write_text("price;bought\n1,5;0\n")
+    with pytest.raises(InputError, match=r"^mine.csv: its columns are separated by ';', not by ','; save it with the"):
+        own_offers.read(replace(PLAIN, path="mine.csv"))
+    Path("mine.csv").write_text("price,bought,size\n1.5,0,groß\n", encoding="latin-1")
+    with pytest.raises(InputError, match=r"^mine.csv cannot be read as csv: .*; save it again as UTF-8"):
         own_offers.read(replace(PLAIN, path="mine.csv"))
 
 

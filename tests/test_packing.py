@@ -120,3 +120,10 @@ def test_outside_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.M
     """A copy without history still packs."""
     monkeypatch.chdir(tmp_path)
     assert "unknown" == git_commit()
+
+
+def test_guardrails_that_forbid_every_rung_are_refused() -> None:
+    """Shares of the list price mean nothing on a ladder of absolute prices, and the message says what to set."""
+    found = dataclasses.replace(info(), ladder=(19.0, 39.0))
+    with pytest.raises(InputError, match="set `guardrails: none`"):
+        terms_of(dataclasses.replace(config(), guardrails=Guardrails(largest_cut=0.2, largest_rise=0.1)), found, LOG)

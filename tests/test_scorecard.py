@@ -74,8 +74,6 @@ def test_fewer_rows_than_bins() -> None:
     """Each row is a bin of its own, and no bin is empty."""
     table = scorecard.calibration(np.array([0, 1, 1]), np.array([0.9, 0.1, 0.5]))
     assert [[0.1, 1.0, 1], [0.5, 1.0, 1], [0.9, 0.0, 1]] == table.to_numpy().tolist()
-    error = scorecard.fit_metrics(np.array([0, 1, 1]), np.array([0.9, 0.1, 0.5]))["calibration_error"]
-    assert (0.9 + 0.9 + 0.5) / 3 == pytest.approx(error)
 
 
 def test_calibration_error_finds_a_shift() -> None:
@@ -83,6 +81,16 @@ def test_calibration_error_finds_a_shift() -> None:
     bought, q = random_outcomes(20_000)
     assert scorecard.fit_metrics(bought, q)["calibration_error"] < 0.015
     assert 0.1 == pytest.approx(scorecard.fit_metrics(bought, q + 0.1)["calibration_error"], abs=0.01)
+
+
+def test_chance_alone_is_no_calibration_error() -> None:
+    """Few purchases make few bins, so that true probabilities of rare purchases stay within a tenth of their rate."""
+    rng = np.random.default_rng(3)
+    q = rng.beta(1, 24, 6_000)
+    bought = (rng.random(6_000) < q).astype(np.int64)
+    assert scorecard.fit_metrics(bought, q)["calibration_error"] < 0.1 * bought.mean()
+    few = np.array([0, 1, 1]), np.array([0.9, 0.1, 0.5])
+    assert 2 / 3 - 0.5 == pytest.approx(scorecard.fit_metrics(*few)["calibration_error"])
 
 
 def test_the_balanced_log_loss_weighs_by_inverse_propensity() -> None:
@@ -137,6 +145,8 @@ def test_quotes_are_counted(policy) -> None:
     assert (0.25, 0.5, 0.25) == (found["share_cheaper"], found["share_dearer"], found["fallback_share"])
     assert {"none": 0.75, "max_price": 0.25} == found["guardrails"]
     assert 0.05 == pytest.approx(found["mean_price_change"])
+    found = scorecard.quote_metrics(quotes, usual=1.2)
+    assert (0.75, 0.0) == (found["share_cheaper"], found["share_dearer"])
 
 
 def test_the_share_of_the_gain_has_its_ends_where_they_belong() -> None:

@@ -181,7 +181,7 @@ def test_offers_needed_inverts() -> None:
     sigma, gain = 4.0, 0.1
     needed = value.offers_needed(sigma / math.sqrt(1000), 1000, gain, power=0.8)
     error = sigma / math.sqrt(needed)
-    assert 0.8 == pytest.approx(1 - NormalDist().cdf(NormalDist().inv_cdf(0.95) - gain / error))
+    assert 0.8 == pytest.approx(1 - NormalDist().cdf(NormalDist().inv_cdf(0.975) - gain / error))
     assert 4 * needed == pytest.approx(value.offers_needed(sigma / math.sqrt(1000), 1000, gain / 2))
     assert math.inf == value.offers_needed(0.1, 1000, 0.0)
     assert math.inf == value.offers_needed(0.1, 1000, -1.0)

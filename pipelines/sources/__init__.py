@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import date
 
 from pipelines.errors import InputError
 
@@ -42,6 +43,10 @@ class MarketSource(Source):
         super().__post_init__()
         if self.logging not in ("randomised", "confounded"):
             raise InputError(f"source.logging={self.logging} must be 'randomised' or 'confounded'")
+        try:
+            date.fromisoformat(self.start)
+        except ValueError:
+            raise InputError(f"source.start={self.start!r} must be a day such as 2026-03-02") from None
         for key in ("days", "shoppers", "items", "offers"):
             if getattr(self, key) < 1:
                 raise InputError(f"source.{key}={getattr(self, key)} must be at least 1")

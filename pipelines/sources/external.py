@@ -18,7 +18,7 @@ def read(path: Path, setting: str, text: Iterable[str] = (), where: str = "") ->
     """Return the table at `path`, which the configuration names as `setting`.
 
     In a CSV file the columns `text` stay text, so that identifiers keep their leading zeros; columns without a
-    header (a saved row index) are dropped. `where` says how to get the file.
+    name (a saved row index) are dropped. `where` says how to get the file.
     """
     if not path.is_file():
         raise InputError(f"{path} is missing: {where or 'put your file there'}, or name another with {setting}")
@@ -32,13 +32,26 @@ def read(path: Path, setting: str, text: Iterable[str] = (), where: str = "") ->
             raise InputError(f"{path}: {setting} must name a .parquet, .csv, .csv.gz or .tsv file")
     except (ValueError, OSError) as error:  # also UnicodeDecodeError, and the parsers' own errors
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{path} cannot be read as {suffix[1:]}: {told}; save it again, or fix {setting}") from None
+        hint = " as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        raise InputError(
+            f"{path} cannot be read as {suffix[1:]}: {told}; save it again{hint}, or fix {setting}"
+        ) from None
     table.columns = [str(name) for name in table.columns]
+    if suffix in _SEPARATORS and len(table.columns) == 1 and (other := _separator(table.columns[0])):
+        raise InputError(
+            f"{path}: its columns are separated by {other!r}, not by {_SEPARATORS[suffix]!r}; save it with the latter"
+            " (and with decimal points), or as Parquet"
+        )
     if repeated := sorted(set(table.columns[table.columns.duplicated()])):
         raise InputError(f"{path}: column {repeated[0]!r} occurs twice; rename one of the two")
     if table.empty:
         raise InputError(f"{path} has no rows: {setting} must name a table with at least one row")
-    return table[[name for name in table.columns if not name.startswith("Unnamed:")]]
+    return table[[name for name in table.columns if name.strip() and not name.startswith("Unnamed:")]]
+
+
+def _separator(header: str) -> str:
+    """Return what separates the names in a header that was read as one name, or an empty text."""
+    return next((mark for mark in (";", "\t", "|", ",") if mark in header), "")
 
 
 def require(table: pd.DataFrame, columns: Sequence[tuple[str, str]], path: Path) -> None:

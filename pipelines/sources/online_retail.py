@@ -34,7 +34,7 @@ NUMERIC = {
     "list_price": "money",
     "week_of_year": "ISO week, 1 to 53",
 }
-CATEGORICAL = {"country": "where the customer's orders mostly go", "series": "the stock code's first two digits"}
+CATEGORICAL = {"country": "where the customer's first order went", "series": "the stock code's first two digits"}
 PERSONAL = (
     "orders", "spend", "weeks_since_order", "orders_per_week", "mean_basket", "discount_share", "times_bought",
     "pieces_bought", "weeks_since_bought", "country",
@@ -85,8 +85,9 @@ def tables(lines: pd.DataFrame, source: OnlineRetailSource) -> dict[str, pd.Data
     )
     items = pd.DataFrame({"item_id": code, "title": lines["Description"].astype("str")})
     items = _most_frequent(items, "item_id", "title").assign(category=lambda t: t["item_id"].str[:2])
-    people = pd.DataFrame({"shopper_id": customer, "country": text["Country"]})
-    people = _most_frequent(people[customer != GUEST], "shopper_id", "country")
+    # the first order's country: a later one would tell earlier offers what was not known then
+    people = pd.DataFrame({"shopper_id": customer, "country": text["Country"], "time": lines["InvoiceDate"]})
+    people = people[customer != GUEST].sort_values(["shopper_id", "time"], kind="stable").drop_duplicates("shopper_id")
     return {
         "events": _complete(events, EVENTS.columns),
         "items": _complete(items, ITEMS.columns),

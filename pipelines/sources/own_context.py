@@ -6,20 +6,29 @@ import numpy as np
 import pandas as pd
 
 from pipelines import ladder, tidy
+from pipelines.errors import InputError
 from pipelines.sources import OffersSource
 from pipelines.sources.own_offers import roles
 from pipelines.tables import OFFERS, UTC, OffersInfo
 
 _MANY_WORDS = 0.5  # a text column with more distinct words than this share of the rows is an identifier
 _FEW_ROWS = 50  # below which that cannot be told
+_ERRORS, _ROUNDED = 3.0, 1.1  # standard errors, and the slack for a third written as 0.3, of 1 / propensity
 
 
 def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
     """Return the offers of the clean table, those whose price is on no rung, and what the offers are."""
     table = _complete(clean, source)
     numeric, categorical, left_out = _context(table, source)
-    rungs = source.rungs or ladder.derived(table["multiplier"], source.path)
+    exact = table["list_price"].nunique() == 1  # else prices rounded to the cent blur the ratios
+    rungs = source.rungs or ladder.derived(table["multiplier"], source.path, exact)
+    merged = source.rungs is None and ladder.few(table["multiplier"], exact) is None
+    if merged and not exact and rungs[0] < 1 < rungs[-1]:
+        rungs = tuple(sorted({*rungs, 1.0}))  # so that the list price itself can be quoted
     rung = ladder.on_rung(table["multiplier"], rungs, source.snap if source.rungs else None)
+    if merged:
+        table["propensity"] = np.nan  # that of a single price is not that of the rung which takes in its neighbours
+    _refuse_misfits(table[rung >= 0], rungs, source)
     table[categorical] = table[categorical].fillna("")
     canonical = [name for name in OFFERS.columns if name != "rung"]
     features = [name for name in (*numeric, *categorical) if name not in canonical]
@@ -33,8 +42,8 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         personal=tuple(name for name in source.personal if name in (*numeric, *categorical)),
         units=dict.fromkeys((*numeric, *categorical), "as in the table"),
         cost_share=source.cost_share if source.columns.unit_cost else source.cost_share or 0.0,
-        propensity_logged=source.columns.propensity is not None,
-        assumptions=(*_assumed(source, rungs, table["multiplier"]), *left_out),
+        propensity_logged=source.columns.propensity is not None and not merged,
+        assumptions=(*_assumed(source, rungs, merged), *left_out),
     )
     off = table["rung"] < 0
     return table[~off], table[off].assign(rule="off_ladder"), info
@@ -99,7 +108,30 @@ def _says(values: pd.Series, told: pd.Series) -> bool:
     return kinds == int(right.max()) + 1 == pairs and 1 < kinds <= len(values) / 2
 
 
-def _assumed(source: OffersSource, rungs: tuple[float, ...], ratios: pd.Series) -> list[str]:
+def _refuse_misfits(offers: pd.DataFrame, rungs: tuple[float, ...], source: OffersSource) -> None:
+    """Refuse rungs on which no offer stands, and propensities that cannot be those of the rungs.
+
+    With p the probability of the rung shown, the mean of 1 / p is the number of rungs that had a chance.
+    """
+    if offers.empty:
+        raise InputError(
+            f"{source.path}: no offer was shown within {source.snap:.1%} of a rung of source.rungs={list(rungs)}; "
+            "rungs are price / list price (prices, where the table has no list price): mend them, or set them to null"
+        )
+    inverse = 1 / offers["propensity"].dropna().to_numpy(float)
+    if not len(inverse):
+        return
+    error = inverse.std() / np.sqrt(len(inverse))
+    least = inverse.mean() - _ERRORS * error  # a few tiny but right probabilities can raise the mean alone
+    if least > _ROUNDED * len(rungs):
+        raise InputError(
+            f"{source.path}: column {source.columns.propensity!r} cannot hold the probabilities of {len(rungs)} rungs: "
+            f"1 / probability is {inverse.mean():,.1f} on average, and {len(rungs)} at most for so many; give the "
+            "probability with which each offer got its rung out of these, or set source.columns.propensity to null"
+        )
+
+
+def _assumed(source: OffersSource, rungs: tuple[float, ...], merged: bool) -> list[str]:
     """Return a sentence for each role that the table leaves open."""
     parts = source.columns
     share = source.cost_share or 0.0
@@ -113,7 +145,8 @@ def _assumed(source: OffersSource, rungs: tuple[float, ...], ratios: pd.Series) 
         f"Rows without a unit cost are given {share:.0%} of the list price.": bool(parts.unit_cost) and share > 0,
         "Propensities were not logged: what a price does is observational here.": not parts.propensity,
         f"More than {ladder.MOST_RUNGS} price ratios were shown: each is taken as the nearest of {len(rungs)} "
-        "quantiles of them.": source.rungs is None
-        and ratios.nunique() > ladder.MOST_RUNGS,
+        "quantiles of them.": merged,
+        "Propensities are those of single prices, not of rungs, and are not used: what a price does is observational "
+        "here.": merged and bool(parts.propensity),
     }  # fmt: skip
     return [sentence for sentence, holds in said.items() if holds]

@@ -12,13 +12,16 @@ from pipelines import tidy
 from pipelines.config import nearest
 from pipelines.errors import InputError
 from pipelines.rules import EARLIEST, LATEST, Rule, impossible
-from pipelines.sources import OffersSource, external
+from pipelines.sources import OffersSource, external, own_columns
 from pipelines.tables import OFFERS, UTC
 
 _IDS = {"offer": "offer_id", "shopper": "shopper_id", "item": "item_id"}  # role -> canonical column
 _NUMBERS = ("price", "bought", "list_price", "unit_cost", "propensity", "min_price", "max_price")
-_NUMBER_KINDS = ("integer", "floating", "decimal", "mixed-integer-float")
-RESERVED = frozenset(OFFERS.columns) | {"u", "rule", "unreadable"}
+_ANSWERS = (  # what a policy answers with: its graph can have no input of that name
+    "purchase_probability", "expected_profit", "price_sensitivity", "guardrail", "fallback", "alpha", "beta",
+    "ladder_price", "ladder_probability", "ladder_profit", "ladder_propensity",
+)  # fmt: skip
+RESERVED = frozenset(OFFERS.columns) | {"u", "rule", "unreadable", *_ANSWERS}
 
 
 def roles(source: OffersSource) -> dict[str, str]:
@@ -36,6 +39,7 @@ def read(source: OffersSource) -> pd.DataFrame:
     table = external.read(path, "source.path", [parts[i] for i in _IDS.values() if i in parts])
     _refuse_confusion(table, source, path)
     features = _candidates(table, source, path)
+    own_columns.refuse_nested(table[[*dict.fromkeys((*parts.values(), *features))]], path)
     for name in source.personal:
         if name not in features:
             raise InputError(f"{path}: source.personal {name!r} is no feature of the table{nearest(name, features)}")
@@ -46,12 +50,13 @@ def read(source: OffersSource) -> pd.DataFrame:
     offers["shopper_id"] = shopper
     offers["item_id"] = tidy.identifiers(table[parts["item_id"]]) if "item_id" in parts else "item"
     if "time" in parts:
-        offers["time"] = _moments(table[parts["time"]], path)
-    for name in (n for n in _NUMBERS if n in parts):
-        offers[name] = _readable(table[parts[name]], f"source.columns.{name}", path)
+        offers["time"] = own_columns.moments(table[parts["time"]], path)
+    for name in (n for n in _NUMBERS if n in parts and n != "bought"):
+        offers[name] = own_columns.readable(table[parts[name]], f"source.columns.{name}", path)
+    offers["bought"] = own_columns.outcomes(table[parts["bought"]], path)
     for name in features:
         if name != parts.get("list_price"):
-            offers[name] = _feature(table[name], name, source, path)
+            offers[name] = own_columns.feature(table[name], source, path)
     return offers.reset_index(drop=True)
 
 
@@ -80,7 +85,7 @@ def _candidates(table: pd.DataFrame, source: OffersSource, path: Path) -> list[s
         open_to = (source.numeric is None, source.categorical is None)
         if name in taken or name in chosen or not any(open_to):
             continue
-        number = is_number(table[name])
+        number = own_columns.is_number(table[name])
         if (number and open_to[0]) or (not number and open_to[1]):
             chosen.append(name)
     for name in chosen:
@@ -90,44 +95,6 @@ def _candidates(table: pd.DataFrame, source: OffersSource, path: Path) -> list[s
                 f"source.columns, list it under source.protected, or rename it"
             )
     return chosen
-
-
-def is_number(values: pd.Series) -> bool:
-    """Return whether a column holds numbers; true and false are words."""
-    if pd.api.types.is_object_dtype(values):
-        return pd.api.types.infer_dtype(values, skipna=True) in _NUMBER_KINDS
-    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
-
-
-def _feature(values: pd.Series, name: str, source: OffersSource, path: Path) -> pd.Series:
-    if name in (source.numeric or ()):
-        return _readable(values, "source.numeric", path)
-    if name not in (source.categorical or ()) and is_number(values):
-        return tidy.numbers(values)
-    if pd.api.types.is_datetime64_any_dtype(values):
-        return tidy.times(values)
-    known = values.dropna()
-    if pd.api.types.is_bool_dtype(values) or (len(known) and known.map(lambda v: isinstance(v, bool)).all()):
-        return values.map({True: "true", False: "false"}).astype("str")
-    return tidy.labels(tidy.identifiers(values))
-
-
-def _readable(values: pd.Series, setting: str, path: Path) -> pd.Series:
-    """Return numbers; as text where single cells are none, so that quarantine shows what stood there."""
-    external.require_number(values, setting, path)
-    read = tidy.numbers(values)
-    return values.astype("str") if (read.isna() & values.notna()).any() else read
-
-
-def _moments(values: pd.Series, path: Path) -> pd.Series:
-    read = tidy.times(values)
-    lost = values[read.isna() & values.notna()]
-    if len(lost) > values.notna().sum() / 2:
-        raise InputError(
-            f"{path}: column {values.name!r} must hold times (source.columns.time), but {lost.iloc[0]!r} is none; use "
-            "ISO 8601 (2026-03-02T17:30:00Z) or seconds since 1970, or set source.columns.time to null"
-        )
-    return values.astype("str") if len(lost) else read
 
 
 def clean_rules(raw: pd.DataFrame, source: OffersSource) -> tuple[pd.DataFrame, Sequence[Rule]]:
@@ -173,9 +140,10 @@ def _infinite(table: pd.DataFrame) -> pd.Series[bool]:
     return table.select_dtypes("float").isin([float("inf"), float("-inf")]).any(axis=1)
 
 
-def refuse_if_empty(kept: pd.DataFrame, rejected: pd.DataFrame, source: OffersSource) -> None:
-    """Refuse a table none of whose rows passed, with the rules, their columns and the next step."""
+def refuse_useless(kept: pd.DataFrame, rejected: pd.DataFrame, source: OffersSource) -> None:
+    """Refuse a table none of whose rows passed, with the rules, their columns and the next step; or one outcome."""
     if not kept.empty:
+        _refuse_one_outcome(kept["bought"], source)
         return
     counts = rejected["rule"].value_counts()
     columns = ", ".join(f"{part}={name!r}" for part, name in roles(source).items())
@@ -183,4 +151,15 @@ def refuse_if_empty(kept: pd.DataFrame, rejected: pd.DataFrame, source: OffersSo
         f"{source.path}: all {len(rejected)} rows were rejected: "
         + ", ".join(f"{rule} {count}" for rule, count in counts.items())
         + f"; mend the table or the roles in conf/source ({columns}); docs/own-data.md has the rules"
+    )
+
+
+def _refuse_one_outcome(bought: pd.Series, source: OffersSource) -> None:
+    """Refuse a table in which nothing was bought, or everything."""
+    if bought.nunique() > 1:
+        return
+    found, missing = ("every one", "were not bought") if bought.iloc[0] == 1 else ("none", "were bought")
+    raise InputError(
+        f"{source.path}: {found} of the {len(bought)} offers was bought (column {source.columns.bought!r}), so the "
+        f"data say nothing about what a price does; bring offers that {missing} too, or mend source.columns.bought"
     )
