@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -158,7 +161,7 @@ def _register(folder: Path, manifest: Manifest) -> str:
     import mlflow
 
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
-    with TemporaryDirectory() as scratch:
+    with TemporaryDirectory() as scratch, _no_bytecode():
         policy, code = Path(scratch) / "policy", Path(scratch) / "pipelines"
         copy_policy(folder, policy)
         for module in SHIPPED:
@@ -185,6 +188,16 @@ def _register(folder: Path, manifest: Manifest) -> str:
     }
     version = mlflow.register_model(logged.model_uri, manifest.model, tags=tags)
     return str(version.version)
+
+
+@contextmanager
+def _no_bytecode() -> Iterator[None]:
+    """Keep Python's compiled files out of the model: MLflow runs its code where it stores it, to try the example."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def copy_policy(source: Path, target: Path) -> None:
