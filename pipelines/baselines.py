@@ -14,9 +14,8 @@ import numpy as np
 import pandas as pd
 
 from pipelines import graph, scorecard, value
-from pipelines.candidates import Candidate, linear
+from pipelines.candidates import Candidate, learn, linear
 from pipelines.config import Config, stage
-from pipelines.demand import Curve, Learning
 from pipelines.encoder import Encoder
 from pipelines.files import read_table, write_json, write_table
 from pipelines.manifest import GRAPH, Manifest
@@ -36,14 +35,7 @@ def demand_model(
     columns: tuple[tuple[str, ...], tuple[str, ...]], train: pd.DataFrame, valid: pd.DataFrame, seed: int
 ) -> Candidate:
     """Return the linear candidate on the given (numeric, categorical) columns; none of either: one curve for all."""
-    encoder = Encoder.fit(train, *columns)
-    curve = Curve.fit("log", train["multiplier"].to_numpy(float))
-    windows = [
-        Learning(encoder.encode(w), curve.t(w["multiplier"].to_numpy(float)), w["bought"].to_numpy(np.int64))
-        for w in (train, valid)
-    ]
-    model, _ = linear.fit(windows[0], windows[1], linear.Settings(l2=(16.0,)), seed)
-    return Candidate(encoder, curve, model)
+    return learn(train, valid, columns, linear.Settings(l2=(16.0,)), seed)[0]
 
 
 def logging_policy(encoder: Encoder, train: pd.DataFrame, offers: pd.DataFrame, rungs: int, seed: int) -> Floats:

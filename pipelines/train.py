@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines import tracking
-from pipelines.candidates import Candidate, History, family_module
+from pipelines.candidates import Candidate, History, learn
 from pipelines.config import Config, stage
-from pipelines.demand import Curve, Learning
-from pipelines.encoder import Encoder
 from pipelines.errors import InputError
 from pipelines.files import digest_folder, read_table, replacing, write_json
 from pipelines.tables import OffersInfo
@@ -25,20 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 OFFERS = Path("data/offers")
-
-
-def learn(
-    train: pd.DataFrame, valid: pd.DataFrame, info: OffersInfo, settings: Any, seed: int
-) -> tuple[Candidate, History]:
-    """Return the candidate and its learning curves; encoder and price axis know the training window alone."""
-    encoder = Encoder.fit(train, info.numeric, info.categorical)
-    curve = Curve.fit(settings.curve, train["multiplier"].to_numpy(float))
-    windows = [
-        Learning(encoder.encode(w), curve.t(w["multiplier"].to_numpy(float)), w["bought"].to_numpy(np.int64))
-        for w in (train, valid)
-    ]
-    model, history = family_module(settings.family).fit(*windows, settings, seed)
-    return Candidate(encoder, curve, model), history
 
 
 def read_window(name: str, info: OffersInfo) -> pd.DataFrame:
@@ -70,7 +54,7 @@ def main(cfg: Config) -> None:
     windows = {window: read_window(window, info) for window in ("train", "valid")}
     rows, folder = {k: len(w) for k, w in windows.items()}, Path("models/candidates") / name / "demand"
     started = time.perf_counter()
-    candidate, history = learn(windows["train"], windows["valid"], info, settings, cfg.seed)
+    candidate, history = learn(windows["train"], windows["valid"], (info.numeric, info.categorical), settings, cfg.seed)
     seconds, best = time.perf_counter() - started, min(history["valid_log_loss"])
     about = {"data_sha256": info.sha256, "seed": cfg.seed, "settings": asdict(settings), "rows": rows}
     write(folder, candidate, history, {"candidate": name, **about})

@@ -71,8 +71,8 @@ def test_the_reading_is_learned_on_the_training_window_alone() -> None:
     """Another valid window changes neither the encoder nor the price axis."""
     window, valid = offers(600)[0], offers(300, seed=1)[0]
     other = valid.assign(age=1e6, country="FR", multiplier=0.8)
-    one, _ = train.learn(window, valid, info(), linear.Settings(), 0)
-    two, _ = train.learn(window, other, info(), linear.Settings(), 0)
+    one, _ = train.learn(window, valid, (info().numeric, info().categorical), linear.Settings(), 0)
+    two, _ = train.learn(window, other, (info().numeric, info().categorical), linear.Settings(), 0)
     assert one.encoder == two.encoder
     assert one.curve == two.curve
 

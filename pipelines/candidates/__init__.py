@@ -9,14 +9,15 @@ import importlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from pipelines.demand import Curve, DemandModel
+import numpy as np
+
+from pipelines.demand import Curve, DemandModel, Learning
 from pipelines.encoder import Encoder
 from pipelines.files import read_json, write_json
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
     import pandas as pd
     from numpy.typing import NDArray
 
@@ -52,6 +53,27 @@ class Candidate:
 def family_module(family: str) -> Any:
     """Return the module of a family: its `Settings`, `fit` and `load`."""
     return importlib.import_module(f"pipelines.candidates.{family}")
+
+
+def learn(
+    train: pd.DataFrame,
+    valid: pd.DataFrame,
+    columns: tuple[tuple[str, ...], tuple[str, ...]],
+    settings: Any,
+    seed: int,
+) -> tuple[Candidate, History]:
+    """Return the candidate and its learning curves; encoder and price axis know the training window alone.
+
+    columns: the (numeric, categorical) names of the context; none of either gives one curve for all.
+    """
+    encoder = Encoder.fit(train, *columns)
+    curve = Curve.fit(settings.curve, train["multiplier"].to_numpy(float))
+    windows = [
+        Learning(encoder.encode(w), curve.t(w["multiplier"].to_numpy(float)), w["bought"].to_numpy(np.int64))
+        for w in (train, valid)
+    ]
+    model, history = family_module(settings.family).fit(*windows, settings, seed)
+    return Candidate(encoder, curve, model), history
 
 
 def load_candidate(folder: Path, family: str) -> Candidate:
