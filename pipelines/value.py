@@ -1,24 +1,29 @@
 """What a policy would have earned on logged offers that it did not price: off-policy evaluation.
 
 Every estimator returns one *score* per offer, whose mean is the estimated profit per offer; so values, differences
-and their intervals (clustered by shopper) come from the same few lines. N offers, K rungs of the source's ladder.
+and their intervals (clustered by shopper, `evidence`) come from the same few lines. N offers, K rungs of the source's
+ladder; pi (N, K) the target policy, p (N,) the propensity of the rung shown, w = pi / p there, r (N,) what was
+earned, U (N, K) the profit of a sale, q (N, K) a demand model's purchase probabilities, fitted on other offers.
 
 Sources: Horvitz & Thompson (1952) for inverse propensity; Swaminathan & Joachims (2015) for self-normalisation;
-Dudík, Langford & Li (2011) for doubly robust; Liang & Zeger (1986) for the clustered variance.
+Dudík, Langford & Li (2011) for doubly robust; Ionides (2008) for truncated weights; Wang, Agarwal & Dudík (2017) for
+switch; Kish (1965) for the effective sample size; Cole & Hernán (2008) for truncation at a quantile of the weights.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.errors import InputError
-
-Floats = NDArray[np.float64]
+from pipelines.evidence import Estimate as Estimate
+from pipelines.evidence import Floats as Floats
+from pipelines.evidence import interval as interval
+from pipelines.evidence import lower_bound as lower_bound
+from pipelines.evidence import offers_needed as offers_needed
 
 
 @dataclass(frozen=True)
@@ -42,20 +47,15 @@ class Logged:
         if not (self.propensity > 0).all():
             raise InputError("propensities must be positive: a rung that could not be shown cannot have been shown")
 
-
-@dataclass(frozen=True)
-class Estimate:
-    """A mean with its two-sided interval."""
-
-    mean: float
-    low: float
-    high: float
-    standard_error: float
+    def shown(self, table: Floats) -> Floats:
+        """Return the entry of a (N, K) table at the rung that was shown, (N,)."""
+        found: Floats = table[np.arange(len(self.rung)), self.rung]
+        return found
 
 
 def weights(target: Floats, logged: Logged) -> Floats:
     """Return w_i = pi(a_i | x_i) / p_i, (N,), for a target policy pi (N, K)."""
-    return target[np.arange(len(logged.rung)), logged.rung] / logged.propensity
+    return logged.shown(target) / logged.propensity
 
 
 def inverse_propensity(target: Floats, logged: Logged) -> Floats:
@@ -81,54 +81,128 @@ def direct(target: Floats, demand: Floats, logged: Logged) -> Floats:
 
 
 def doubly_robust(target: Floats, demand: Floats, logged: Logged) -> Floats:
-    """Return the scores direct + w_i (r_i - U_i q_i), (N,): right if either demand or propensities are.
+    """Return the scores direct + w_i (r_i - U_i q_i), (N,): right if either demand or propensities are."""
+    return _corrected(weights(target, logged), target, demand, logged)
 
-    demand: (N, K) purchase probabilities of a model that was fitted on other offers.
+
+def clipped(target: Floats, demand: Floats, logged: Logged, bound: float) -> Floats:
+    """Return the scores direct + min(w_i, bound) (r_i - U_i q_i), (N,): less noise, and a bias.
+
+    Bias: E_x sum_k p_k (min(w_k, bound) - w_k) U_k (true q_k - q_k), nought only where the demand model is right.
+    So it shows how much rests on few offers, and decides nothing.
     """
-    at = np.arange(len(logged.rung)), logged.rung
-    surprise = logged.earned - (logged.unit_profit * demand)[at]
-    robust: Floats = direct(target, demand, logged) + weights(target, logged) * surprise
+    return _corrected(np.minimum(weights(target, logged), bound), target, demand, logged)
+
+
+def switch(target: Floats, demand: Floats, logged: Logged, bound: float) -> Floats:
+    """Return the scores direct + w_i 1[w_i <= bound] (r_i - U_i q_i), (N,): switch-DR.
+
+    Rungs whose weight exceeds `bound` are valued by the demand model alone. Bias: minus
+    E_x sum_k pi_k 1[w_k > bound] U_k (true q_k - q_k). A sensitivity, like `clipped`.
+    """
+    w = weights(target, logged)
+    return _corrected(np.where(w <= bound, w, 0.0), target, demand, logged)
+
+
+def _corrected(w: Floats, target: Floats, demand: Floats, logged: Logged) -> Floats:
+    surprise = logged.earned - logged.shown(logged.unit_profit * demand)
+    robust: Floats = direct(target, demand, logged) + w * surprise
     return robust
 
 
-def interval(scores: Floats, shopper: NDArray[Any], confidence: float = 0.95) -> Estimate:
-    """Return the mean of `scores` (N,) with a two-sided normal interval, clustered by shopper.
+def usual_bound(w: Floats) -> float:
+    """Return the 99 % quantile of the positive weights: a bound that touches only what stands out; 0 without any."""
+    positive = w[w > 0]
+    return float(np.quantile(positive, 0.99)) if len(positive) else 0.0
 
-    Var = G/(G-1) * sum_g (sum_{i in g} (s_i - mean))^2 / N^2 over the G shoppers.
+
+def sensitivity(
+    target: Floats, demand: Floats, logged: Logged, other: Floats | None = None, confidence: float = 0.95
+) -> dict[str, Estimate]:
+    """Return what each estimator says, by name: of the target's profit per offer, or of its lead over `other`.
+
+    Both policies are clipped and switched at `usual_bound` of their own weights.
     """
-    mean = float(scores.mean())
-    _, group = np.unique(shopper, return_inverse=True)
-    sums = np.bincount(group, weights=scores - mean)
-    count = len(sums)
-    if count < 2:
-        raise InputError(
-            "an interval needs offers to at least two shoppers, and the window has one; where the table has no "
-            "column that tells them apart, leave source.columns.shopper null, so that each row is its own"
-        )
-    error = float(np.sqrt(count / (count - 1) * (sums**2).sum()) / len(scores))
-    z = NormalDist().inv_cdf(0.5 + confidence / 2)
-    return Estimate(mean, mean - z * error, mean + z * error, error)
+
+    def scores(policy: Floats) -> dict[str, Floats]:
+        bound = usual_bound(weights(policy, logged))
+        return {
+            "direct": direct(policy, demand, logged),
+            "inverse_propensity": inverse_propensity(policy, logged),
+            "self_normalised": self_normalised(policy, logged),
+            "doubly_robust": doubly_robust(policy, demand, logged),
+            "clipped": clipped(policy, demand, logged, bound),
+            "switch": switch(policy, demand, logged, bound),
+        }
+
+    mine = scores(target)
+    theirs = dict.fromkeys(mine, np.zeros(len(target))) if other is None else scores(other)
+    return {name: interval(mine[name] - theirs[name], logged.shopper, confidence) for name in mine}
+
+
+@dataclass(frozen=True)
+class Gain:
+    """The paired, doubly robust lead of one policy over another, in money per offer.
+
+    lower: one-sided bound. needed: offers in the window with which such a lead would show with the power asked for
+    (infinite where there is none). effective_sample_size: of the difference.
+    """
+
+    mean: float
+    standard_error: float
+    lower: float
+    offers: int
+    needed: float
+    effective_sample_size: float
+
+
+def gain(
+    target: Floats, other: Floats, demand: Floats, logged: Logged, level: float = 0.95, power: float = 0.8
+) -> Gain:
+    """Return the lead of `target` over `other`, (N, K) each, with its one-sided lower bound at `level`."""
+    scores = doubly_robust(target, demand, logged) - doubly_robust(other, demand, logged)
+    floor = noise(target - other, demand, logged)
+    found = interval(scores, logged.shopper, floor=floor)
+    lower = lower_bound(scores, logged.shopper, level, floor)
+    quantile = (found.mean - lower) / found.standard_error if found.standard_error > 0 else 0.0
+    needed = offers_needed(found.standard_error, len(scores), found.mean, level, power, quantile)
+    size = effective_sample_size(target - other, logged)
+    return Gain(found.mean, found.standard_error, lower, len(scores), needed, size)
+
+
+def noise(difference: Floats, demand: Floats, logged: Logged) -> float:
+    """Return the standard error that chance purchases alone give the mean of a doubly robust difference.
+
+    sqrt(sum_i d_i^2 U_i^2 q_i (1 - q_i)) / N with d = (pi - pi') / p at the rung shown, and q the demand model's: the
+    outcome part of the variance with its expectation in place of what happened. The clustered variance alone is
+    blind to it where a rung was shown so seldom that nobody bought there, and such a champion looks safely worse.
+    """
+    d, q = logged.shown(difference) / logged.propensity, np.clip(logged.shown(demand), 0.0, 1.0)
+    return float(np.sqrt((d**2 * logged.shown(logged.unit_profit) ** 2 * q * (1 - q)).sum()) / len(d))
 
 
 def effective_sample_size(target: Floats, logged: Logged) -> float:
-    """Return (sum w)^2 / sum w^2: how many offers of the target policy's own the log is worth (Kish 1965)."""
-    w = weights(target, logged)
+    """Return (sum |w|)^2 / sum w^2: how many offers of the target policy's own the log is worth (Kish).
+
+    Of a difference of two policies (N, K), how many offers carry the comparison: where one weight dominates it is
+    about 1, and no interval from the normal or Student distribution holds what it says.
+    """
+    w = np.abs(weights(target, logged))
     square = float((w**2).sum())
     return float(w.sum()) ** 2 / square if square > 0 else 0.0
 
 
-def offers_needed(
-    standard_error: float, offers: int, gain: float, confidence: float = 0.95, power: float = 0.8
-) -> float:
-    """Return about how many offers bring the lower end of a two-sided interval above zero, with the given power.
+def largest_weight(target: Floats, logged: Logged) -> float:
+    """Return the largest w_i: by how much one offer's outcome counts for more than its own."""
+    return float(weights(target, logged).max())
 
-    n = ((z_{(1 + confidence)/2} + z_power) * sigma / gain)^2, sigma the per-offer standard deviation of the paired
-    score: standard_error x sqrt(offers). gain in money per offer.
+
+def unsupported(target: Floats, shown: Floats, least: float = 0.0) -> float:
+    """Return the share of the target's mass (N, K) on rungs that such contexts were shown with probability <= least.
+
+    shown: (N, K) probabilities of the logging policy; with the default, only rungs never shown count.
     """
-    if gain <= 0:
-        return float("inf")
-    z = NormalDist().inv_cdf(0.5 + confidence / 2) + NormalDist().inv_cdf(power)
-    return float((z * standard_error * np.sqrt(offers) / gain) ** 2)
+    return float((target * (shown <= least)).sum() / target.sum())
 
 
 def share_of_gain(value: float, single: float, perfect: float) -> float | None:
