@@ -14,7 +14,7 @@ from pipelines.files import read_json, write_json
 
 KINDS = ("view", "search", "cart", "purchase", "review")
 CHANNELS = ("web", "app", "social")
-WINDOWS = ("train", "valid", "test")
+WINDOWS = ("fit", "select", "certify")
 UTC = "datetime64[us, UTC]"
 
 
@@ -91,6 +91,8 @@ OFFERS = pa.DataFrameSchema(
         "multiplier": pa.Column(float, pa.Check.gt(0)),  # price / list price
         "rung": pa.Column("int64", pa.Check.ge(0)),  # index in the ladder
         "propensity": pa.Column(float, [pa.Check.gt(0), pa.Check.le(1)], nullable=True),
+        "instrument": pa.Column(float, nullable=True, required=False),  # moved the price, not demand
+        "randomised": pa.Column(float, pa.Check.isin([0, 1]), nullable=True, required=False),  # 1: the price was drawn
         "bought": pa.Column("int64", pa.Check.isin([0, 1])),
     },
     name="offers",  # and the context's own columns, which OffersInfo names
@@ -117,9 +119,10 @@ class OffersInfo:
 
     numeric, categorical: the context's columns, the only ones that a candidate may read.
     personal: those of them that say something of the shopper. units: column -> unit or meaning.
+    instrument, anchored: whether the column of that name moves the price by itself, or flags rows priced at random.
     cost_share: unit cost as a share of the list price where a request brings no unit cost; None = unknown.
     fallback: the multiplier of last resort and of the first policy: 1, the list price, or where that is not on the
-    ladder the best single rung of the training window.
+    ladder the best single rung of the fit window.
     """
 
     source: str
@@ -135,6 +138,8 @@ class OffersInfo:
     assumptions: tuple[str, ...] = ()
     rows: dict[str, int] = field(default_factory=dict)
     sha256: str = ""
+    instrument: bool = False
+    anchored: bool = False
 
     def __post_init__(self) -> None:
         """Refuse a ladder that is none, and a column that is both number and word."""

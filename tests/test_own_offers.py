@@ -313,12 +313,66 @@ def test_cleaning_twice_changes_nothing() -> None:
         (plain().assign(time=1), PLAIN, r"column 'time' has a name that pricewright uses itself"),
         (plain(), replace(PLAIN, columns=Roles("price", "price")), r"is both source.columns.price and source.columns"),
         (plain().assign(a=1), replace(PLAIN, numeric=("a",), protected=("a",)), r"source.protected and source.numeric"),
+        (
+            plain().assign(cost=1.0), replace(PLAIN, columns=Roles(instrument="costs")),
+            r"there is no column 'costs' \(did you mean 'cost'\?\); name the right one with source.columns.instrument",
+        ),
+        (
+            plain().assign(cost="dear"), replace(PLAIN, columns=Roles(instrument="cost")),
+            r"'cost' must hold numbers \(source.columns.instrument\), but 400 of 400",
+        ),
+        (
+            plain().assign(test=np.arange(400) % 3), replace(PLAIN, columns=Roles(randomised="test")),
+            r"'test' must hold 1 where the price was drawn at random and 0 where it was not, .* 133 of 400",
+        ),
     ],
 )  # fmt: skip
 def test_a_mistake_gets_one_clear_message(table: pd.DataFrame, source: OffersSource, message: str) -> None:
     """What is wrong, where, and what to do: one message for each mistake."""
     with pytest.raises(InputError, match=message):
         made(table, source)
+
+
+def test_grounds_are_read_and_are_no_features() -> None:
+    """An instrument and a flag for drawn prices reach the offers, say what they assume, and are never context."""
+    rng = np.random.default_rng(4)
+    table = plain().assign(shock=rng.normal(size=400), ab=rng.choice(["yes", "no", None], 400))
+    for role, column, word in (("instrument", "shock", "no other way"), ("randomised", "ab", "priced at random")):
+        save(table[["price", "bought", column]], Path(PLAIN.path))
+        source = replace(PLAIN, columns=Roles(**{role: column}))
+        kept, _, info = own_context.offers(
+            source, cleaned({"offers": own_offers.read(source)}, source, Clean())[0]["offers"]
+        )
+        told = table[column] if role == "instrument" else table[column].map({"yes": 1.0, "no": 0.0})
+        pd.testing.assert_series_equal(told, kept.sort_index()[role], check_names=False, check_dtype=False)
+        assert ((), ()) == (info.numeric, info.categorical)
+        assert (role == "instrument", role == "randomised") == (info.instrument, info.anchored)
+        assert word in said(info)
+
+
+def test_grounds_that_say_nothing_are_not_taken() -> None:
+    """A constant instrument and a flag that is never 1 correct nothing, and the assumptions say so."""
+    for role, word in (("instrument", "says nothing"), ("randomised", "flags no row")):
+        source = replace(PLAIN, columns=Roles(**{role: "g"}))
+        save(plain().assign(g=0), Path(PLAIN.path))
+        _, _, info = own_context.offers(
+            source, cleaned({"offers": own_offers.read(source)}, source, Clean())[0]["offers"]
+        )
+        assert (False, False) == (info.instrument, info.anchored)
+        assert word in said(info)
+
+
+def test_a_strange_flag_goes_to_quarantine() -> None:
+    """A single cell that is neither 0 nor 1 costs its row, under the rule named after it."""
+    source = replace(PLAIN, columns=Roles(randomised="ab"))
+    assert ["randomised_not_0_or_1"] == rejected(plain().assign(ab=[2, *[1, 0] * 199, 1]), source)
+    assert ["not_a_number"] == rejected(plain().assign(ab=["maybe", *["1", "0"] * 199, "1"]), source)
+
+
+def test_two_grounds_are_refused() -> None:
+    """An instrument and randomised rows together have no defined meaning."""
+    with pytest.raises(InputError, match=r"instrument='c' and source.columns.randomised='r': only one of them"):
+        Roles(instrument="c", randomised="r")
 
 
 def test_names_of_the_policy_are_no_features() -> None:

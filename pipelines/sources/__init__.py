@@ -31,6 +31,7 @@ class MarketSource(Source):
 
     rungs: tuple[float, ...] | None = (0.70, 0.80, 0.90, 1.0, 1.10, 1.20, 1.30)
     logging: str = "randomised"
+    demand: str = "personal"  # or alike: what a price does is the same to everybody, so that one rung is best for all
     start: str = "2026-03-02"
     days: int = 56
     shoppers: int = 8_000
@@ -43,6 +44,8 @@ class MarketSource(Source):
         super().__post_init__()
         if self.logging not in ("randomised", "confounded"):
             raise InputError(f"source.logging={self.logging} must be 'randomised' or 'confounded'")
+        if self.demand not in ("personal", "alike"):
+            raise InputError(f"source.demand={self.demand} must be 'personal' or 'alike'")
         try:
             date.fromisoformat(self.start)
         except ValueError:
@@ -97,6 +100,16 @@ class Roles:
     min_price: str | None = None
     max_price: str | None = None
     offer: str | None = None
+    instrument: str | None = None
+    randomised: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse two grounds for one correction."""
+        if self.instrument is not None and self.randomised is not None:
+            raise InputError(
+                f"source.columns.instrument={self.instrument!r} and source.columns.randomised={self.randomised!r}: "
+                "only one of them can correct the fit. Keep randomised, which assumes less, unless it flags few rows"
+            )
 
 
 @dataclass(frozen=True)

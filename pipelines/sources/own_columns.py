@@ -64,6 +64,20 @@ def outcomes(values: pd.Series, path: Path) -> pd.Series:
     return read.astype(object).where(~strange, values.astype("str")).astype("str") if strange.any() else read
 
 
+def flags(values: pd.Series, path: Path) -> pd.Series:
+    """Return 1 where a price was drawn at random and 0 where it was chosen; a missing cell stays missing."""
+    words = values.astype("str").str.strip().str.lower().map(_OUTCOMES)
+    read = tidy.numbers(values).fillna(words)
+    strange = ~read.isin((0, 1)) & values.notna()
+    if strange.sum() > _FEW_LOST * values.notna().sum():
+        raise InputError(
+            f"{path}: column {values.name!r} must hold 1 where the price was drawn at random and 0 where it was not, "
+            f"or true and false, yes and no (source.columns.randomised), but {strange.sum()} of {len(values)} rows "
+            f"hold something else, e.g. {values[strange].iloc[0]}; convert it, or set source.columns.randomised to null"
+        )
+    return read.astype(object).where(~strange, values.astype("str")).astype("str") if strange.any() else read
+
+
 def moments(values: pd.Series, path: Path) -> pd.Series:
     """Return times; as text where single cells are none, so that quarantine shows what stood there."""
     read = tidy.times(values)

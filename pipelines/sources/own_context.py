@@ -11,6 +11,7 @@ from pipelines.sources import OffersSource
 from pipelines.sources.own_offers import roles
 from pipelines.tables import OFFERS, UTC, OffersInfo
 
+_GROUNDS = ("instrument", "randomised")  # what a price's own effect can be told by; never features
 _MANY_WORDS = 0.5  # a text column with more distinct words than this share of the rows is an identifier
 _FEW_ROWS = 50  # below which that cannot be told
 _ERRORS, _ROUNDED = 3.0, 1.1  # standard errors, and the slack for a third written as 0.3, of 1 / propensity
@@ -30,7 +31,7 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         table["propensity"] = np.nan  # that of a single price is not that of the rung which takes in its neighbours
     _refuse_misfits(table[rung >= 0], rungs, source)
     table[categorical] = table[categorical].fillna("")
-    canonical = [name for name in OFFERS.columns if name != "rung"]
+    canonical = [name for name in dict.fromkeys((*OFFERS.columns, *_GROUNDS)) if name != "rung"]
     features = [name for name in (*numeric, *categorical) if name not in canonical]
     table = table[[*canonical, *features]].assign(rung=rung).sort_values(["time", "offer_id"], ignore_index=False)
     info = OffersInfo(
@@ -43,7 +44,9 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         units=dict.fromkeys((*numeric, *categorical), "as in the table"),
         cost_share=source.cost_share if source.columns.unit_cost else source.cost_share or 0.0,
         propensity_logged=source.columns.propensity is not None and not merged,
-        assumptions=(*_assumed(source, rungs, merged), *left_out),
+        instrument=bool(table["instrument"].nunique() > 1),
+        anchored=bool((table["randomised"] == 1).any()),
+        assumptions=(*_assumed(source, rungs, merged), *_grounds(table, source, merged), *left_out),
     )
     off = table["rung"] < 0
     return table[~off], table[off].assign(rule="off_ladder"), info
@@ -52,9 +55,9 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
 def _complete(clean: pd.DataFrame, source: OffersSource) -> pd.DataFrame:
     """Return the clean table with every canonical column, filled with what is assumed where the table lacks it."""
     table = clean.copy()
-    for name, value in (("list_price", 1.0), ("propensity", np.nan), ("min_price", np.nan), ("max_price", np.nan)):
+    for name in ("list_price", "propensity", "min_price", "max_price", *_GROUNDS):
         if name not in table:
-            table[name] = value
+            table[name] = 1.0 if name == "list_price" else np.nan
     if "time" not in table:
         table["time"] = tidy.absent(table.index, UTC)
     assumed = table["list_price"] * (source.cost_share or 0.0)
@@ -68,7 +71,7 @@ def _context(table: pd.DataFrame, source: OffersSource) -> tuple[list[str], list
     numeric: list[str] = []
     categorical: list[str] = []
     left_out: list[str] = []
-    names = [name for name in table.columns if name not in OFFERS.columns]
+    names = [name for name in table.columns if name not in OFFERS.columns and name not in _GROUNDS]
     if (listed := roles(source).get("list_price")) and listed in (source.numeric or ()):
         names.insert(0, "list_price")
     for name in names:
@@ -148,5 +151,25 @@ def _assumed(source: OffersSource, rungs: tuple[float, ...], merged: bool) -> li
         "quantiles of them.": merged,
         "Propensities are those of single prices, not of rungs, and are not used: what a price does is observational "
         "here.": merged and bool(parts.propensity),
+    }  # fmt: skip
+    return [sentence for sentence, holds in said.items() if holds]
+
+
+def _grounds(table: pd.DataFrame, source: OffersSource, merged: bool) -> list[str]:
+    """Return a sentence for what is taken on trust of an instrument, or of rows priced at random."""
+    parts = source.columns
+    unlogged = merged or not parts.propensity
+    by_chance = table["randomised"] == 1
+    said = {
+        f"Column {parts.instrument!r} is taken to move prices and to have no other way to move demand.":
+            bool(parts.instrument) and table["instrument"].nunique() > 1,
+        f"Column {parts.instrument!r} is the same in every row, so as an instrument it says nothing.":
+            bool(parts.instrument) and table["instrument"].nunique() <= 1,
+        f"Column {parts.randomised!r} flags no row as priced at random, so nothing is anchored on it.":
+            bool(parts.randomised) and not by_chance.any(),
+        f"Rows flagged by {parts.randomised!r} ({by_chance.mean():.0%}) are taken to have been priced at random, "
+        "whoever was asked.": bool(by_chance.any()),
+        "The propensity of rows priced at random is the share of their rung among such rows.":
+            bool(by_chance.any()) and unlogged,
     }  # fmt: skip
     return [sentence for sentence, holds in said.items() if holds]

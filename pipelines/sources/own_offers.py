@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipelines import tidy
@@ -16,12 +17,15 @@ from pipelines.sources import OffersSource, external, own_columns
 from pipelines.tables import OFFERS, UTC
 
 _IDS = {"offer": "offer_id", "shopper": "shopper_id", "item": "item_id"}  # role -> canonical column
-_NUMBERS = ("price", "bought", "list_price", "unit_cost", "propensity", "min_price", "max_price")
+_NUMBERS = (
+    "price", "bought", "list_price", "unit_cost", "propensity", "min_price", "max_price", "instrument", "randomised",
+)  # fmt: skip
+_FLAGS = ("bought", "randomised")
 _ANSWERS = (  # what a policy answers with: its graph can have no input of that name
     "purchase_probability", "expected_profit", "price_sensitivity", "guardrail", "fallback", "alpha", "beta",
     "ladder_price", "ladder_probability", "ladder_profit", "ladder_propensity",
 )  # fmt: skip
-RESERVED = frozenset(OFFERS.columns) | {"u", "rule", "unreadable", *_ANSWERS}
+RESERVED = frozenset(OFFERS.columns) | {"instrument", "randomised", "personal", "u", "rule", "unreadable", *_ANSWERS}
 
 
 def roles(source: OffersSource) -> dict[str, str]:
@@ -51,9 +55,11 @@ def read(source: OffersSource) -> pd.DataFrame:
     offers["item_id"] = tidy.identifiers(table[parts["item_id"]]) if "item_id" in parts else "item"
     if "time" in parts:
         offers["time"] = own_columns.moments(table[parts["time"]], path)
-    for name in (n for n in _NUMBERS if n in parts and n != "bought"):
+    for name in (n for n in _NUMBERS if n in parts and n not in _FLAGS):
         offers[name] = own_columns.readable(table[parts[name]], f"source.columns.{name}", path)
     offers["bought"] = own_columns.outcomes(table[parts["bought"]], path)
+    if "randomised" in parts:
+        offers["randomised"] = own_columns.flags(table[parts["randomised"]], path)
     for name in features:
         if name != parts.get("list_price"):
             offers[name] = own_columns.feature(table[name], source, path)
@@ -125,6 +131,7 @@ def clean_rules(raw: pd.DataFrame, source: OffersSource) -> tuple[pd.DataFrame, 
         ("missing_cost", lambda t: _column(t, "unit_cost").isna() & costed),
         ("bought_not_0_or_1", lambda t: ~t["bought"].isin((0, 1))),
         ("bad_propensity", lambda t: ~_column(t, "propensity").between(1e-12, 1) & ("propensity" in parts)),
+        ("randomised_not_0_or_1", lambda t: ~_column(t, "randomised").isin((0, 1, np.nan))),
         ("impossible_value", lambda t: impossible(t.drop(columns="propensity", errors="ignore")) | _infinite(t)),
         ("duplicate_id", lambda t: t.duplicated("offer_id")),
         # Only where shopper, item and time are known can two like rows be told to be one.

@@ -1,0 +1,92 @@
+"""Overlap and balance: whether every rung was shown to all kinds of contexts, and how like those contexts were.
+
+N offers, K rungs, D encoded columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+WORST = 10  # columns of a rung that are named
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+
+def per_rung(
+    rung: NDArray[Any], propensity: Floats, probability: Floats, ladder: tuple[float, ...], support: float
+) -> list[dict[str, Any]]:
+    """Return, rung by rung: how often it was shown, its estimated probability over contexts, and what it is worth.
+
+    effective_sample_size: (sum w)^2 / sum w^2 with w = 1 / propensity of the offers on the rung: how many offers of a
+    policy that always quotes this rung the log is worth (Kish 1965).
+    """
+    found = []
+    for k, multiplier in enumerate(ladder):
+        w = 1 / propensity[rung == k]
+        found.append(
+            {
+                "multiplier": multiplier,
+                "share": float((rung == k).mean()),
+                "probability": dict(
+                    zip(map(str, _QUANTILES), np.quantile(probability[:, k], _QUANTILES).tolist(), strict=True)
+                ),
+                "unsupported": float((probability[:, k] < support).mean()),
+                "effective_sample_size": float(w.sum() ** 2 / (w**2).sum()) if len(w) else 0.0,
+            }
+        )
+    return found
+
+
+def balance(
+    z: NDArray[Any], names: tuple[str, ...], rung: NDArray[Any], propensity: Floats, ladder: tuple[float, ...]
+) -> dict[str, Any]:
+    """Return the standardised mean differences of the context between each rung and all, before and after weighting.
+
+    d_kj = (mean of z_j on rung k - mean of z_j) / standard deviation of z_j; after: each offer of the rung weighs
+    1 / propensity (Austin 2009). by_chance: what two standard errors of the weighted difference amount to.
+    """
+    spread = z.std(axis=0, dtype=np.float64)
+    moved = np.flatnonzero(spread > 1e-9)
+    x = (z[:, moved] - z[:, moved].mean(axis=0, dtype=np.float64)) / spread[moved]
+    rows = []
+    for k in np.unique(rung):
+        here, w = x[rung == k], 1 / propensity[rung == k]
+        noise = 2 * float(np.sqrt((w**2).sum()) / w.sum())
+        after = w @ here / w.sum()
+        rows += [
+            {"column": names[j], "multiplier": ladder[k], "before": float(b), "after": float(a), "by_chance": noise}
+            for j, b, a in zip(moved, here.mean(axis=0), after, strict=True)
+        ]
+    worst = sorted(rows, key=lambda row: -abs(row["after"]))[:WORST]
+    return {
+        "largest_before": max((abs(row["before"]) for row in rows), default=0.0),
+        "largest_after": max((abs(row["after"]) for row in rows), default=0.0),
+        "beyond_chance": float(np.mean([abs(row["after"]) > row["by_chance"] for row in rows])) if rows else 0.0,
+        "worst": worst,
+    }
+
+
+def predictable(usual: Floats, probability: Floats, rung: NDArray[Any]) -> dict[str, float]:
+    """Return how well the context tells the price, out of fold.
+
+    concordance: of two offers at different prices, the share in which the dearer one was expected dearer; 0.5 is
+    chance (Harrell et al. 1982). explained: 1 - log loss / log loss of the bare shares (McFadden 1974).
+    """
+    groups = [np.sort(usual[rung == k]) for k in np.unique(rung)]
+    right = pairs = 0.0
+    for high in range(len(groups)):
+        for low in range(high):
+            a, b = groups[low], groups[high]
+            ends = [np.searchsorted(a, b, side=side).sum() for side in ("left", "right")]
+            right, pairs = right + sum(ends) / 2, pairs + len(a) * len(b)
+    shares = np.bincount(rung, minlength=probability.shape[1]) / len(rung)
+    bare = -np.log(shares[rung]).mean()
+    loss = -np.log(np.maximum(probability[np.arange(len(rung)), rung], 1e-12)).mean()
+    return {
+        "concordance": float(right / pairs) if pairs else 0.5,
+        "explained": float(1 - loss / bare) if bare > 0 else 0.0,
+    }
