@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: repro test check serve clean
+.PHONY: repro test check serve benchmark benchmark-gate clean
 
 repro: $(BIN)/.installed  ## rebuild what changed, promote what passed, show the scoreboard
 	dvc repro
@@ -28,6 +28,15 @@ check: $(BIN)/.installed  ## style and types
 serve: $(BIN)/.installed  ## the thin endpoint on 127.0.0.1:8000
 	python -m pipelines.serving
 
+given = $(foreach name,$(1),$(if $($(name)),$(name)=$($(name))))
+options = $(if $(processes),--processes $(processes)) $(if $(fresh),--fresh)
+
+benchmark: $(BIN)/.installed  ## the method on worlds of known demand: make benchmark worlds=biggs1,biggs4 seeds=3
+	python -m pipelines.benchmark $(call given,worlds seeds candidates) $(options)
+
+benchmark-gate: $(BIN)/.installed  ## the gate and the intervals, checked over hundreds of seeds
+	python -m pipelines.benchmark.gate $(call given,checks seeds) $(options)
+
 # uv installs the locked wheels in seconds; where it cannot (a mirror that only pip is set up for), pip does.
 $(BIN)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -39,6 +48,7 @@ $(BIN)/.installed: requirements.lock
 		|| $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-clean:  ## forget what the pipeline made (not the incumbent)
-	rm -rf data/raw data/truth data/clean data/quarantine data/offers models/baselines models/candidates \
-		models/scorecards models/plots models/champion.json models/policy.* models/registered.json
+clean:  ## forget what the pipeline made (not the incumbent, not the ledger)
+	rm -rf data/raw data/truth data/clean data/quarantine data/offers models/overlap models/baselines models/trained \
+		models/candidates models/scorecards models/plots models/choice.json models/champion.json models/policy.* \
+		models/report.html models/registered.json

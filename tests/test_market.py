@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from pipelines.errors import InputError
 from pipelines.market import Market, simulate
 from pipelines.market.flaws import break_rows
 from pipelines.market.shop import FLAVOURS, keywords
@@ -157,6 +158,27 @@ def test_personal_prices_can_gain_something(market: Market, lowest: float, highe
     single = np.where(admissible, profit, profit[:, [LIST_RUNG]]).mean(axis=0).max()
     assert 0.05 < best / single - 1 < 0.15
     assert best / profit[:, LIST_RUNG].mean() - 1 > 0.08
+
+
+@pytest.mark.parametrize("logging", LOGGINGS)
+def test_where_nobody_differs_one_rung_is_best_for_all(logging: str) -> None:
+    """With demand `alike` perfect personal prices are one price; purchase probabilities still differ between people."""
+    table = offers(simulate(replace(SMALL, demand="alike", logging=logging), seed=5))
+    price = np.round(table["list_price"].to_numpy()[:, None] * np.array(RUNGS), 2)
+    q = chances(table)
+    profit = (price - table["unit_cost"].to_numpy()[:, None]) * q
+    assert {LIST_RUNG} == set(profit.argmax(axis=1))
+    second = np.delete(profit.mean(axis=0), LIST_RUNG).max()
+    assert 0.01 < 1 - second / profit[:, LIST_RUNG].mean() < 0.10
+    assert (np.diff(q, axis=1) < 0).all()
+    assert 0.03 < q[:, LIST_RUNG].std()
+    assert 0.08 < q[:, LIST_RUNG].mean() < 0.16
+
+
+def test_a_demand_that_does_not_exist_is_refused() -> None:
+    """The message names the setting and what it may be."""
+    with pytest.raises(InputError, match=r"source\.demand=personl must be 'personal' or 'alike'"):
+        replace(SMALL, demand="personl")
 
 
 def test_keywords_hold_the_words_of_their_flavour_only() -> None:

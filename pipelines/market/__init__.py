@@ -28,7 +28,7 @@ from pipelines.market.shop import (
     open_shop,
     pick,
 )
-from pipelines.market.truth import demand, legacy_propensities
+from pipelines.market.truth import DEMANDS, legacy_propensities
 from pipelines.market.visits import (
     LONGEST,
     MEAN_LENGTH,
@@ -116,7 +116,7 @@ def _one_view(
     path = choose_path(sessions, on, searched, rng)
     sessions.pages[on] += PAGES[path] + (sessions.pages[on] == 0)
     now = moment(shop, memory, sessions, on, item, path, rating)
-    truth = demand(now, shop.price[item] / shop.list_price[item, None])
+    truth = DEMANDS[source.demand](now, shop.price[item] / shop.list_price[item, None])
     chance = np.full_like(truth, 1 / len(shop.rungs))
     if source.logging == "confounded":
         chance = legacy_propensities(now, shop.rungs)

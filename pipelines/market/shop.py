@@ -106,7 +106,9 @@ def _items(source: MarketSource, rungs: Floats, rng: np.random.Generator) -> dic
     category = np.arange(count) % len(CATEGORIES)
     raw = _MEDIAN_PRICE[category] * np.exp(rng.normal(0, 0.35, count))
     list_price = np.maximum(np.round(raw), 5) - np.where(rng.random(count) < 0.7, 0.01, 0.0)
-    share = np.clip(0.60 + rng.normal(0, 0.02, len(CATEGORIES))[category] + rng.normal(0, 0.03, count), 0.5, 0.7)
+    spread = 0.0 if source.demand == "alike" else 1.0
+    by_category, by_item = rng.normal(0, 0.02, len(CATEGORIES)), rng.normal(0, 0.03, count)
+    share = np.clip(0.60 + spread * by_category[category] + spread * by_item, 0.5, 0.7)
     unit_cost = np.round(list_price * share, 2)
     order = np.argsort(category, kind="stable")
     weight = np.exp(rng.normal(0, 0.7, count))[order]

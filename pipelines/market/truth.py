@@ -30,6 +30,7 @@ _HUNTING = (-0.35, 0.8)
 _SLOPE = (0.88, 3.5)  # of those who do not look at prices, and what hunting adds
 _SALE = (-0.11, 0.05)  # log of price / list price that is a sale, and how sharply
 _WAITING = 0.10  # share of buyers who wait for one
+_ALIKE = (0.5, -0.2, 2.7)  # where nobody differs: how much readier all are to buy, and level and slope of the curve
 _SOCIAL = 2  # its place in tables.CHANNELS
 _GOLD = 2
 
@@ -120,6 +121,20 @@ def demand(now: Moment, ratio: Floats) -> Floats:
     steady = ndtr(level - (_SLOPE[0] + _SLOPE[1] * hunters) * log_ratio)
     waiting = hunters * ndtr(level + 0.6) * ndtr((_SALE[0] - log_ratio) / _SALE[1])
     return np.asarray((1 - _WAITING) * steady + _WAITING * waiting)
+
+
+def alike(now: Moment, ratio: Floats) -> Floats:
+    """Return the true purchase probability (N, K) of a market where one rung is best for all: a(x) g(r).
+
+    a = Φ(n + a₀), n = `need`, and g(r) = Φ(g₀ − g₁·ln r): who buys differs, what a price does to them does not. With
+    one cost share for all items the expected profit is one curve times a(x), highest at the list price.
+    """
+    readiness, level, slope = _ALIKE
+    wish = ndtr(need(now)[:, None] + readiness)
+    return np.asarray(wish * ndtr(level - slope * np.log(ratio)))
+
+
+DEMANDS = {"personal": demand, "alike": alike}  # by source.demand
 
 
 def legacy_propensities(now: Moment, rungs: Floats, exploration: float = 0.10) -> Floats:
