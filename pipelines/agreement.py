@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from pipelines import graph
-from pipelines.candidates import Candidate
-from pipelines.policy import LADDER, TERMS_OF_SALE, Terms, decide, in_words
+from pipelines.knowledge import Knowledge
+from pipelines.policy import QUOTE, TERMS_OF_SALE, Terms, decide, in_words
 from pipelines.tables import OffersInfo
 
 CONTEXTS = 10_000
@@ -21,7 +21,8 @@ def contexts(offers: pd.DataFrame, info: OffersInfo, rng: np.random.Generator) -
     """Return `CONTEXTS` requests: real contexts, of which most are then spoiled.
 
     A fifth stay as they are. The others lose numbers (NaN), take extreme ones (1,000 times the value, either sign) and
-    words never seen (Chinese among them); list prices and costs vary by orders of magnitude; bounds and `u` vary too.
+    words never seen (Chinese among them); list prices and costs vary by orders of magnitude; bounds and `u` vary too; a
+    tenth opt out of personal prices.
     """
     table = offers.iloc[rng.integers(0, len(offers), CONTEXTS)].reset_index(drop=True)
     table = table[list(dict.fromkeys((*info.numeric, *info.categorical, "list_price", "unit_cost")))].copy()
@@ -48,19 +49,21 @@ def contexts(offers: pd.DataFrame, info: OffersInfo, rng: np.random.Generator) -
     for name, low, high in (("min_price", 0.5, 1.1), ("max_price", 0.7, 1.5), ("u", 0.0, 1.0)):
         values = rng.uniform(low, high, CONTEXTS) * (1.0 if name == "u" else table["list_price"])
         table[name] = np.where(spoiled & (rng.random(CONTEXTS) < 0.3), values, np.nan)
+    table["personal"] = np.where(rng.random(CONTEXTS) < 0.1, 0.0, np.nan)
     return table
 
 
-def python_quotes(candidate: Candidate, table: pd.DataFrame, terms: Terms) -> dict[str, Any]:
+def python_quotes(knowledge: Knowledge, table: pd.DataFrame, terms: Terms) -> dict[str, Any]:
     """Return the quotes of the Python policy, (N,) or (N, K) each, as `graph.run` does."""
-    sale = {name: table[[name]].to_numpy(float) for name in TERMS_OF_SALE}
-    quotes = in_words(decide(candidate.coefficients(table), sale, terms))
-    return {k: v[:, 0] if k not in LADDER else v for k, v in quotes.items()}
+    missing = np.full((len(table), 1), np.nan)
+    sale = {name: table[[name]].to_numpy(float) if name in table else missing for name in TERMS_OF_SALE}
+    quotes = in_words(decide(knowledge.belief(table), sale, terms))
+    return {k: v[:, 0] if k in QUOTE else v for k, v in quotes.items()}
 
 
-def compare(session: Any, candidate: Candidate, table: pd.DataFrame, terms: Terms) -> dict[str, Any]:
+def compare(session: Any, knowledge: Knowledge, table: pd.DataFrame, terms: Terms) -> dict[str, Any]:
     """Return how the graph and Python agree on `table`: shares, largest difference, the first mismatches."""
-    expected = python_quotes(candidate, table, terms)
+    expected = python_quotes(knowledge, table, terms)
     found = graph.run(session, table)
     same = np.isclose(found["price"], expected["price"], rtol=0, atol=1e-9)
     gap = np.abs(found["purchase_probability"] - expected["purchase_probability"])

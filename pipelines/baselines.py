@@ -1,8 +1,9 @@
-"""baselines: the policies that a candidate must beat, and the reference that all policies are valued with.
+"""baselines: the policies that a candidate must beat, and the plain models that all policies share.
 
-List price, best single multiplier (chosen on the valid window), the logged policy, and imitation (the textbook
-regression of past prices on behaviour), under the same guardrails. The list-price policy is packed like a candidate,
-so that a champion always serves.
+List price, best single multiplier (of the fit window), the logged policy, imitation (the textbook regression of past
+prices on behaviour) and one price per item and time (nothing personal), under the same guardrails, valued on the select
+window. The list-price policy is packed like a candidate, so that a champion always serves. Written beside them: the
+impersonal demand that every policy graph holds, and the reference demand of doubly robust values.
 """
 
 from __future__ import annotations
@@ -14,56 +15,69 @@ import numpy as np
 import pandas as pd
 
 from pipelines import graph, scorecard, value
-from pipelines.candidates import Candidate, learn, linear
+from pipelines.candidates import Candidate
+from pipelines.candidates.learning import Columns, regress, weighted
 from pipelines.config import Config, stage
+from pipelines.demand import probability
 from pipelines.encoder import Encoder
-from pipelines.files import read_table, write_json, write_table
+from pipelines.files import read_table, replacing, write_json, write_table
+from pipelines.knowledge import Knowledge, View
+from pipelines.logging_policy import FOLDER
 from pipelines.manifest import GRAPH, Manifest
 from pipelines.packing import pack, terms_of
 from pipelines.policy import Terms
 from pipelines.simple_policies import as_logged, best_single, bounds, greedy, single
 from pipelines.tables import OffersInfo
 from pipelines.value import Floats, share_of_gain
-from pipelines.window import OFFERS, REFERENCE, Window, read_window, scores, targets, true_value, window_of
+from pipelines.window import (
+    OFFERS,
+    REFERENCE,
+    Window,
+    quotes,
+    read_select,
+    scores,
+    targets,
+    targets_of,
+    true_value,
+    window_of,
+)
 
-LIST_PRICE = Path("models/baselines/list_price")
-_LOGGING_ROWS = 60_000  # rows that the propensity model is fitted on: it has few parameters
-_LEAST_PROPENSITY = 0.01  # of an estimated propensity: smaller ones are noise that weighs like evidence
-
-
-def demand_model(
-    columns: tuple[tuple[str, ...], tuple[str, ...]], train: pd.DataFrame, valid: pd.DataFrame, seed: int
-) -> Candidate:
-    """Return the linear candidate on the given (numeric, categorical) columns; none of either: one curve for all."""
-    return learn(train, valid, columns, linear.Settings(l2=(16.0,)), seed)[0]
-
-
-def logging_policy(encoder: Encoder, train: pd.DataFrame, offers: pd.DataFrame, rungs: int, seed: int) -> Floats:
-    """Return the estimated probability of each rung, (N, K), where the log does not say: a multinomial logit."""
-    from sklearn.linear_model import LogisticRegression
-
-    part = train.sample(min(len(train), _LOGGING_ROWS), random_state=seed)
-    found = np.zeros((len(offers), rungs))
-    shown = np.unique(part["rung"])
-    if len(shown) == 1:
-        found[:, shown] = 1.0
-    else:
-        model = LogisticRegression(C=0.1, max_iter=200).fit(encoder.encode(part), part["rung"])
-        found[:, model.classes_] = model.predict_proba(encoder.encode(offers))
-    return np.maximum(found, _LEAST_PROPENSITY)
+MODELS = Path("models/baselines")
+LIST_PRICE = MODELS / "list_price"
 
 
-def reference_of(
-    model: Candidate, train: pd.DataFrame, offers: pd.DataFrame, info: OffersInfo, seed: int
-) -> pd.DataFrame:
-    """Return offer_id, q_0 … q_{K-1} of the reference demand, and the propensity of the rung shown, for `offers`."""
-    demand = model.probability(offers, np.array([info.ladder]))
-    table = pd.DataFrame(demand, columns=[f"q_{k}" for k in range(len(info.ladder))])
+def impersonal(info: OffersInfo) -> Columns:
+    """Return the numeric and categorical columns of the context that are not personal."""
+    numeric, categorical = (
+        tuple(n for n in names if n not in info.personal) for names in (info.numeric, info.categorical)
+    )
+    return numeric, categorical
+
+
+def learned(fit: pd.DataFrame, both: pd.DataFrame, info: OffersInfo, seed: int) -> dict[str, Candidate]:
+    """Return the plain models by name: `reference` and `impersonal`, of fit and select together and (`…_trial`) of the
+    fit window alone, and `everybody`, one curve for all."""
+    whole = (info.numeric, info.categorical)
+    found = {"everybody": regress(both, ((), ()), info.ladder, seed)}
+    for name, columns in {"reference": whole, "impersonal": impersonal(info)}.items():
+        found[f"{name}_trial"] = regress(fit, columns, info.ladder, seed)
+        found[name] = regress(both, columns, info.ladder, seed)
+    return found
+
+
+def save(models: dict[str, Candidate]) -> None:
+    """Write each model into a folder of its own."""
+    for name, model in models.items():
+        with replacing(MODELS / name) as draft:
+            model.save(draft)
+
+
+def curves(model: Candidate, offers: pd.DataFrame) -> pd.DataFrame:
+    """Return offer_id and q_0 … q_{K-1} of a model on `offers`."""
+    q = probability(model, offers)
+    table = pd.DataFrame(q, columns=[f"q_{k}" for k in range(q.shape[1])])
     table.insert(0, "offer_id", offers["offer_id"].to_numpy())
-    if info.propensity_logged:
-        return table.assign(propensity=offers["propensity"].to_numpy(float))
-    guessed = logging_policy(model.encoder, train, offers, len(info.ladder), seed)
-    return table.assign(propensity=guessed[np.arange(len(offers)), offers["rung"].to_numpy(int)])
+    return table
 
 
 def imitation(encoder: Encoder, train: pd.DataFrame, window: Window, terms: Terms) -> Floats:
@@ -99,31 +113,44 @@ def scorecards(cfg: Config, window: Window, policies: dict[str, Floats], terms: 
     manifest, session = Manifest.read(LIST_PRICE), graph.session(LIST_PRICE / GRAPH)
     listed, _ = targets(session, window)
     limits, level = bounds(window, terms), cfg.gate.confidence
-    cards: dict[str, Any] = {"list_price": scorecard.of_graph(manifest, session, window, listed, limits, level)}
+    found = graph.run(session, window.offers, scorecard.NEEDED)
+    cards: dict[str, Any] = {"list_price": scorecard.measured(manifest, found, window, listed, limits, level)}
     for name, target in policies.items():
         cards[name] = scorecard.profit_metrics(target, target, window, listed, limits, level)
     cards["logged"] = logged_worth(window, listed, limits, level)
     return {"policies": cards, "bounds": limits}
 
 
+def best_multiplier(offers: pd.DataFrame, reference: Candidate, info: OffersInfo, terms: Terms) -> float:
+    """Return the multiplier that would have earned most as everybody's on `offers` (with their `propensity`)."""
+    known = offers["propensity"].to_numpy(float)
+    return best_single(window_of(offers, info, probability(reference, offers), known), terms)
+
+
 def main(cfg: Config) -> None:
     """Write models/baselines/ and models/scorecards/baselines.json."""
-    info = OffersInfo.read(OFFERS / "offers.json")
-    train, valid, test = (read_table(OFFERS / f"{name}.parquet") for name in ("train", "valid", "test"))
-    everybody = demand_model(((), ()), train, valid, cfg.seed)
-    reference = demand_model((info.numeric, info.categorical), train, valid, cfg.seed)
-    write_table(REFERENCE, reference_of(reference, train, test, info, cfg.seed))
-    alone, terms = terms_of(cfg, info, everybody.curve, (info.fallback,)), terms_of(cfg, info, everybody.curve)
-    pack(LIST_PRICE, cfg, info, valid, everybody, alone, "list_price", "baseline")
-    window = read_window(info)
-    on_valid = window_of(valid, info, reference_of(reference, train, valid, info, cfg.seed), None)
-    multiplier = best_single(on_valid, terms)
-    imitated = imitation(reference.encoder, train, window, terms)
-    policies = {"single": single(window, terms, multiplier), "imitation": imitated}
+    info, shown = OffersInfo.read(OFFERS / "offers.json"), read_table(FOLDER / "offers.parquet")
+    fit, select = (
+        weighted(read_table(OFFERS / f"{name}.parquet").assign(propensity=part["propensity"].to_numpy(float)))
+        for name in ("fit", "select")
+        for part in [shown[shown["window"] == name]]
+    )
+    both, terms = pd.concat([fit, select], ignore_index=True), terms_of(cfg, info)
+    models = learned(fit, both, info, cfg.seed)
+    save(models)
+    write_table(REFERENCE, curves(models["reference_trial"], select))
+    alone, about = terms_of(cfg, info, (info.fallback,)), "one curve for everybody"
+    pack(LIST_PRICE, cfg, info, select, Knowledge(View(models["everybody"])), alone, "list_price", "baseline", about)
+    window = read_select(info)
+    multiplier = best_multiplier(fit, models["reference_trial"], info, terms)
+    no_personal, _ = targets_of(quotes(View(models["impersonal_trial"]).belief(window.offers), window, terms), window)
+    imitated = imitation(models["reference_trial"].encoder, fit, window, terms)
+    policies = {"single": single(window, terms, multiplier), "imitation": imitated, "no_personal": no_personal}
     found = scorecards(cfg, window, policies, terms)
     found["policies"]["single"]["multiplier"] = multiplier
+    found["single"] = best_multiplier(both, models["reference"], info, terms)
     write_json(Path("models/scorecards/baselines.json"), found)
-    print(f"baselines: the best single multiplier of the valid window is {multiplier:g} -> models/scorecards/")
+    print(f"baselines: the best single multiplier of the fit window is {multiplier:g} -> models/scorecards/")
 
 
 if __name__ == "__main__":

@@ -10,17 +10,23 @@ from pipelines.pricing import Guardrails
 
 _LIMITS = (
     "It knows only the rungs that were shown; prices between and beyond them are never quoted.",
-    "It was measured on the window after its training data; demand that has changed since is not in it.",
+    "Where the guardrail `support` is set, a rung that such shoppers were hardly ever shown is not quoted either.",
+    "Where evidence is thin, a personal price is damped: drawn towards the price that is best for everybody, by the "
+    "share of the personal deviation that the select window bore out.",
+    "It was measured on offers after its training data; demand that has changed since is not in it.",
     "Expected profit is of the single offer: stock, later purchases and competitors are not considered.",
     "A context unlike those seen is priced as if at the edge of the range seen; an unseen word as no word.",
 )
 _METRICS = (
-    ("log_loss", "log loss, test window", "{:.4f}"),
-    ("auc", "AUC, test window", "{:.3f}"),
+    ("offers", "offers", "{:,}"),
+    ("log_loss", "log loss", "{:.4f}"),
+    ("balanced_log_loss", "log loss, every rung counting alike", "{:.4f}"),
+    ("auc", "AUC", "{:.3f}"),
     ("calibration_error", "calibration error", "{:.4f}"),
     ("profit_per_1000", "profit per 1,000 offers", "{:,.1f}"),
     ("profit_low", "… lower bound", "{:,.1f}"),
     ("profit_high", "… upper bound", "{:,.1f}"),
+    ("claimed_per_1000", "… as its own model claims", "{:,.1f}"),
     ("true_profit_per_1000", "true profit per 1,000 offers", "{:,.1f}"),
     ("share_of_gain", "share of the possible gain", "{:.1%}"),
     ("effective_sample_size", "effective sample size", "{:,.0f}"),
@@ -32,7 +38,8 @@ _METRICS = (
 def card(manifest: Manifest, scorecard: dict[str, Any], verdict: dict[str, Any] | None = None) -> str:
     """Return the card as Markdown.
 
-    scorecard: what `evaluate` measured of this policy. verdict: what `choose` said, if it picked this one.
+    scorecard: what was measured of its trial on the select window. verdict: what `certify` said, if this one was
+    picked; the metrics are then those of the policy itself on the certify window.
     """
     parts = ("\n".join(part) for part in _parts(manifest, scorecard, verdict))
     return "\n\n".join(parts) + "\n"
@@ -48,16 +55,18 @@ def _parts(manifest: Manifest, scorecard: dict[str, Any], verdict: dict[str, Any
     if verdict is not None:
         checks = [f"- {c['name']}: **{c['verdict']}**, {c['reason']}" for c in verdict.get("checks", [])]
         yield ["## Verdict", f"**{verdict['verdict']}**: {verdict['reason']}", *checks]
+    certified = (verdict or {}).get("scorecard")
+    scorecard, where = (certified, "certify") if certified else (scorecard, "select")
     measured = [(label, style, scorecard.get(key)) for key, label, style in _METRICS]
     rows = [f"| {label} | {style.format(value)} |" for label, style, value in measured if value is not None]
     if rows:
-        yield ["## Metrics", "| metric | value |", "| --- | ---: |", *rows]
+        yield [f"## Metrics on the {where} window", "", "| metric | value |", "| --- | ---: |", *rows]
     if scorecard.get("observational"):
         yield ["Profits are observational: the log does not say how prices were chosen."]
     deciles = scorecard.get("price_sensitivity") or {}
     if deciles:
         told = ", ".join(f"{name}: {value:.2f}" for name, value in deciles.items())
-        yield ["## Elasticities", f"Of the purchase probability at the list price, across contexts: {told}."]
+        yield ["## Elasticities", f"Of the purchase probability at the usual price, across contexts: {told}."]
     yield ["## Guardrails", *_guardrails(manifest)]
     personal = ", ".join(f.name for f in manifest.inputs if f.personal) or "none"
     yield ["## Inputs", f"{len(manifest.inputs)} named fields; of these, personal: {personal}."]
@@ -74,6 +83,10 @@ def _guardrails(manifest: Manifest) -> list[str]:
         "price endings": ", ".join(map(str, rails.endings)) or "any",
         "minor unit": str(rails.minor_unit) if rails.minor_unit else "none: prices are not rounded",
         "explored share of quotes": _percent(rails.exploration),
+        "probability with which such shoppers were shown a price, at least": (
+            "no limit" if rails.support is None else f"{rails.support:g}"
+        ),
+        "caution": f"{rails.caution:g}" if rails.caution else "none",
         "rungs": ", ".join(f"{rung:g}" for rung in manifest.terms.ladder),
     }
     return [f"- {rule}: {value}" for rule, value in told.items()]

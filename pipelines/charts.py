@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from pipelines import graph
 from pipelines.manifest import Manifest
 from pipelines.scorecard import calibration, elasticities, shown_probability
 from pipelines.value import Floats
@@ -20,15 +19,16 @@ if TYPE_CHECKING:
 _GROUPS = 10
 
 
-def demand_by_decile(manifest: Manifest, window: Window, coefficients: Floats) -> pd.DataFrame:
+def demand_by_decile(window: Window, q: Floats, elasticity: Floats) -> pd.DataFrame:
     """Return the mean predicted, and the observed, purchase rate at each rung, by decile of price sensitivity.
+
+    q: (N, K) curves; elasticity: (N,) of each.
 
     Columns: decile (1: least sensitive), multiplier, predicted, observed (NaN where never shown), rows.
     """
     ladder = np.array(window.info.ladder)
-    ranks = pd.Series(coefficients[:, 1]).rank(method="first", pct=True)
+    ranks = pd.Series(-elasticity).rank(method="first", pct=True)
     decile = np.ceil(ranks.to_numpy() * _GROUPS).astype(int)
-    q = manifest.terms.curve.probability(coefficients, ladder[None, :])
     bought = window.offers["bought"].to_numpy(float)
     rows = []
     for group in range(1, _GROUPS + 1):
@@ -54,18 +54,20 @@ def shares(multipliers: Floats, ladder: tuple[float, ...], usual: float) -> pd.D
     return pd.DataFrame({"middle": middle, "share": counts / max(len(multipliers), 1)})
 
 
-def draw(folder: Path, manifest: Manifest, session: Any, window: Window) -> None:
-    """Write calibration, demand, elasticity and price-change tables (CSV) and scorecard.png into a new folder."""
+def draw(folder: Path, manifest: Manifest, found: dict[str, Any], window: Window) -> None:
+    """Write calibration, demand, elasticity and price-change tables (CSV) and scorecard.png into a new folder.
+
+    found: what the policy quotes on the window (`scorecard.NEEDED`).
+    """
     folder.mkdir(parents=True)
-    q, coefficients = shown_probability(session, manifest, window.offers)
-    quoted, usual = graph.run(session, window.offers, ("multiplier",))["multiplier"], manifest.terms.fallback
-    elasticity = elasticities(coefficients, manifest)
+    q, usual = shown_probability(found["demand"], window), manifest.terms.fallback
+    elasticity = elasticities(found["demand"], manifest)
     low = float(np.floor(np.quantile(elasticity, 0.005)))
     tables = {
         "calibration": calibration(window.offers["bought"].to_numpy(np.int64), q),
-        "demand": demand_by_decile(manifest, window, coefficients),
+        "demand": demand_by_decile(window, found["demand"], elasticity),
         "elasticity": histogram(elasticity, low, 0.0, 40),
-        "price_change": shares(quoted, window.info.ladder, usual),
+        "price_change": shares(found["multiplier"], window.info.ladder, usual),
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
@@ -80,7 +82,7 @@ def page(path: Path, name: str, tables: dict[str, pd.DataFrame], usual: float) -
     figure = Figure(figsize=(11, 8), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2)
-    figure.suptitle(f"{name}: the test window")
+    figure.suptitle(f"{name}: the select window")
     _calibration(axes[0, 0], tables["calibration"])
     _demand(axes[0, 1], tables["demand"])
     against = "the list price" if usual == 1 else f"multiplier {usual:g}"

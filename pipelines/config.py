@@ -27,21 +27,22 @@ from pipelines.pricing import Guardrails
 from pipelines.sources import SOURCES, Source
 
 CONF = Path("conf")
+ENSEMBLE = "ensemble"  # the contender that averages the candidates
 
 
 @dataclass(frozen=True)
 class Split:
-    """How offers are cut by time: the last `test` share, before it the `valid` share, the rest to train on."""
+    """How offers are cut by time: the last `certify` share, before it the `select` share, the rest to fit on."""
 
-    valid: float = 0.2
-    test: float = 0.4
+    select: float = 0.15
+    certify: float = 0.40
 
     def __post_init__(self) -> None:
         """Refuse shares that leave no window of its own to each."""
-        if not (0 < self.valid < 1 and 0 < self.test < 1 and self.valid + self.test < 1):
+        if not (0 < self.select < 1 and 0 < self.certify < 1 and self.select + self.certify < 1):
             raise InputError(
-                f"split: valid={self.valid} and test={self.test} must be positive and sum to less than 1, "
-                "so that something is left to train on"
+                f"split: select={self.select} and certify={self.certify} must be positive and sum to less than 1, "
+                "so that something is left to fit on"
             )
 
 
@@ -65,6 +66,8 @@ class Gate:
     calibration_error: float = 0.10
     agreement: float = 0.999
     effective_sample_size: float = 300.0
+    support: float = 0.005
+    unsupported: float = 0.05
 
     def __post_init__(self) -> None:
         """Refuse levels that are no probability."""
@@ -74,6 +77,10 @@ class Gate:
             raise InputError(
                 f"gate.calibration_error={self.calibration_error} must be positive and "
                 f"gate.effective_sample_size={self.effective_sample_size} not negative"
+            )
+        if not (0 <= self.support < 1 and 0 <= self.unsupported <= 1):
+            raise InputError(
+                f"gate.support={self.support} must lie in [0, 1) and gate.unsupported={self.unsupported} in [0, 1]"
             )
         if not 0 < self.agreement <= 1:
             raise InputError(f"gate.agreement={self.agreement} must lie in (0, 1]")
@@ -96,6 +103,7 @@ class Config:
     model: dict[str, Any]
     candidates: tuple[str, ...]
     seed: int
+    contenders: tuple[str, ...] = ()
     candidate: str | None = None
     experiment: str = "none"
     clean: Clean = field(default_factory=Clean)
@@ -107,10 +115,17 @@ class Config:
         """Refuse a candidate that is not on the list."""
         if not self.candidates:
             raise InputError("candidates is empty: name at least one of conf/model/ in conf/config.yaml")
-        if self.candidate is not None and self.candidate not in self.candidates:
+        if not self.contenders:
+            object.__setattr__(self, "contenders", self.candidates)
+        if set(self.contenders) - {ENSEMBLE} != set(self.candidates):
             raise InputError(
-                f"candidate={self.candidate} is not in candidates={list(self.candidates)} of conf/config.yaml"
-                f"{nearest(self.candidate, self.candidates)}"
+                f"contenders={list(self.contenders)} of conf/config.yaml must be the candidates "
+                f"{list(self.candidates)}, and {ENSEMBLE!r} if their mean is to contend too"
+            )
+        if self.candidate is not None and self.candidate not in self.contenders:
+            raise InputError(
+                f"candidate={self.candidate} is not in contenders={list(self.contenders)} of conf/config.yaml"
+                f"{nearest(self.candidate, self.contenders)}"
             )
 
 
@@ -222,6 +237,7 @@ class _Scalars:
 
     candidates: tuple[str, ...]
     seed: int
+    contenders: tuple[str, ...] = ()
     candidate: str | None = None
     experiment: str = "none"
 

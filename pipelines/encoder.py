@@ -1,4 +1,4 @@
-"""Raw context columns to numbers: learned on the training window, kept as data, the same in NumPy and in the graph.
+"""Raw context columns to numbers: learned on the fit window, kept as data, the same in NumPy and in the graph.
 
 All arithmetic is in double precision and rounded to float32 once, at the end, so that NumPy and ONNX Runtime give the
 same bits and no tree split flips between training and serving.
@@ -83,7 +83,7 @@ class Encoder:
 
     @classmethod
     def fit(cls, table: pd.DataFrame, numeric: tuple[str, ...], categorical: tuple[str, ...]) -> Self:
-        """Learn from the training window alone."""
+        """Learn from the fit window alone."""
         return cls(
             tuple(Number.fit(name, table[name].to_numpy(float)) for name in numeric),
             tuple(Word.fit(name, table[name]) for name in categorical),

@@ -6,25 +6,34 @@ Usage: python -m pipelines.export candidate=gbm
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from pipelines.candidates import load_candidate
 from pipelines.config import Config, stage
 from pipelines.errors import InputError
-from pipelines.files import read_table
+from pipelines.files import read_json, read_table
+from pipelines.knowledge import known
 from pipelines.packing import pack, terms_of
 from pipelines.tables import OffersInfo
+
+
+def described(about: dict[str, Any]) -> str:
+    """Return in a sentence what the demand in a folder is, from what `train` or `ensemble` wrote beside it."""
+    damping = f"{about['damping']:.0%} of the personal deviation from the pooled curve believed"
+    if "weights" in about:
+        return f"mean of {', '.join(f'{n} ({w:.0%})' for n, w in about['weights'].items())}; {damping}"
+    return f"log-odds q(m) = g(alpha - beta t(m)), shape {about['shape']}; {damping}"
 
 
 def main(cfg: Config) -> None:
     """Write models/candidates/<name>/policy.onnx and policy.json."""
     if cfg.candidate is None:
         raise InputError("export: which candidate? e.g. python -m pipelines.export candidate=gbm")
-    folder, family = Path("models/candidates") / cfg.candidate, cfg.model[cfg.candidate].family
-    info = OffersInfo.read(Path("data/offers/offers.json"))
-    offers = read_table(Path("data/offers/valid.parquet"))
-    candidate = load_candidate(folder / "demand", family)
-    manifest = pack(folder, cfg, info, offers, candidate, terms_of(cfg, info, candidate.curve), cfg.candidate, family)
-    check = manifest.check
+    folder, info = Path("models/candidates") / cfg.candidate, OffersInfo.read(Path("data/offers/offers.json"))
+    family = cfg.model[cfg.candidate].family if cfg.candidate in cfg.model else cfg.candidate
+    offers, about = read_table(Path("data/offers/select.parquet")), read_json(folder / "demand" / "about.json")
+    knowledge = known(folder / "demand", info, cfg.guardrails, Path("models/baselines/impersonal"))
+    terms = terms_of(cfg, info)
+    check = pack(folder, cfg, info, offers, knowledge, terms, cfg.candidate, family, described(about)).check
     verdict = "agrees with Python" if check["passed"] else "DISAGREES with Python and cannot be chosen"
     share = f"{check['same_price']:.2%} of {check['contexts']:,} prices"
     print(f"export {cfg.candidate}: {verdict} on {share} -> {folder}/policy.onnx")

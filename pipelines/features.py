@@ -1,4 +1,4 @@
-"""Features: data/clean/ -> data/offers/: every offer with its context, cut by time into train, valid and test."""
+"""Features: data/clean/ -> data/offers/: every offer with its context, cut by time into fit, select and certify."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ OUT = Path("data/offers")
 
 Tables = dict[str, pd.DataFrame]
 
+_UNTYPED = ("min_price", "max_price", "propensity", "instrument", "randomised")  # all missing has no type yet
 _NOT_LISTED = (
-    "The list price is no rung of the ladder: x {:g}, which earned most per offer in the training window, takes its "
+    "The list price is no rung of the ladder: x {:g}, which earned most per offer in the fit window, takes its "
     "place in fallbacks and as the first champion, named list_price."
 )
 
@@ -39,14 +40,14 @@ def made(source: Source, clean: Tables) -> tuple[pd.DataFrame, pd.DataFrame, Off
 
 
 def windows(offers: pd.DataFrame, split: Split, seed: int) -> Tables:
-    """Return train, valid and test: by time, offers of the same time together; without a time drawn by `seed`."""
-    train = 1 - split.valid - split.test
+    """Return fit, select and certify: by time, offers of the same time together; without a time drawn by `seed`."""
+    fit = 1 - split.select - split.certify
     if offers["time"].isna().all():
         place = np.random.default_rng(seed).permutation(len(offers))
-        ends = np.round(np.array([train, 1 - split.test]) * len(offers)).astype(int)
+        ends = np.round(np.array([fit, 1 - split.certify]) * len(offers)).astype(int)
         window = np.searchsorted(ends, place, side="right")
     else:
-        window = np.searchsorted(_cuts(offers["time"], (train, 1 - split.test)), offers["time"], side="right")
+        window = np.searchsorted(_cuts(offers["time"], (fit, 1 - split.certify)), offers["time"], side="right")
     parts = {name: offers[window == k].reset_index(drop=True) for k, name in enumerate(WINDOWS)}
     for name, part in parts.items():
         if part.empty:
@@ -55,24 +56,24 @@ def windows(offers: pd.DataFrame, split: Split, seed: int) -> Tables:
 
 
 def _cuts(times: pd.Series, shares: tuple[float, float]) -> pd.DatetimeIndex:
-    """Return the times at which valid and test begin: before each lies nearly its share of the offers."""
+    """Return the times at which select and certify begin: before each lies nearly its share of the offers."""
     counts = times.value_counts().sort_index()
     if len(counts) < len(WINDOWS):
         raise InputError(
-            f"the offers have only {len(counts)} distinct time(s), too few to cut train, valid and test by time; bring "
-            "finer times, or (source: offers) set source.columns.time to null for a random split"
+            f"the offers have only {len(counts)} distinct time(s), too few to cut fit, select and certify by time; "
+            "bring finer times, or (source: offers) set source.columns.time to null for a random split"
         )
     before = (counts.cumsum().shift(fill_value=0) / counts.sum()).to_numpy()
-    valid = int(np.clip(np.abs(before - shares[0]).argmin(), 1, len(counts) - 2))
-    test = int(np.clip(np.abs(before - shares[1]).argmin(), valid + 1, len(counts) - 1))
-    return pd.DatetimeIndex(counts.index[[valid, test]])
+    select = int(np.clip(np.abs(before - shares[0]).argmin(), 1, len(counts) - 2))
+    certify = int(np.clip(np.abs(before - shares[1]).argmin(), select + 1, len(counts) - 1))
+    return pd.DatetimeIndex(counts.index[[select, certify]])
 
 
 def ordered(offers: pd.DataFrame, info: OffersInfo) -> pd.DataFrame:
     """Return the offers with the canonical columns first, then the context's, and nothing else."""
     names = [*OFFERS.columns, *(n for n in (*info.numeric, *info.categorical) if n not in OFFERS.columns)]
-    unknown = dict.fromkeys(("min_price", "max_price", "propensity"), "float64")  # all missing has no type yet
-    return check(offers[names].astype(unknown), OFFERS, "features")
+    unknown = dict.fromkeys(_UNTYPED, "float64")
+    return check(offers.reindex(columns=names).astype(unknown), OFFERS, "features")
 
 
 def sha256(files: list[Path]) -> str:
@@ -85,7 +86,7 @@ def main(cfg: Config) -> None:
     names = ["offers"] if isinstance(cfg.source, OffersSource) else ["events", "items", "shoppers"]
     offers, off, info = made(cfg.source, {name: read_table(CLEAN / f"{name}.parquet") for name in names})
     parts = windows(ordered(offers, info), cfg.split, cfg.seed)
-    usual = ladder.fallback(parts["train"], info.ladder)
+    usual = ladder.fallback(parts["fit"], info.ladder)
     assumed = info.assumptions if usual == 1 else (*info.assumptions, _NOT_LISTED.format(usual))
     with replacing(OUT) as draft:
         for name, table in {**parts, "quarantine": off}.items():

@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.policy import FALLBACK_WORDS, GUARDRAIL_WORDS, LADDER, QUOTE, TERMS_OF_SALE, Terms, decide
+from pipelines.policy import (
+    FALLBACK_WORDS,
+    GUARDRAIL_WORDS,
+    KNOTS,
+    LADDER,
+    QUOTE,
+    TERMS_OF_SALE,
+    Belief,
+    Terms,
+    decide,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -27,13 +37,13 @@ ROWS_AT_ONCE = 20_000
 def compose(
     numeric: tuple[str, ...],
     categorical: tuple[str, ...],
-    coefficients: Callable[[dict[str, Var]], Var],
+    believe: Callable[[dict[str, Var]], Belief],
     terms: Terms,
 ) -> onnx.ModelProto:
     """Return the policy graph.
 
-    Inputs: every context column and `TERMS_OF_SALE`, (N, 1), double or string. coefficients: inputs -> (N, 2) value.
-    Outputs: `policy.QUOTE`, (N, 1) each, and `policy.LADDER`, (N, K) each.
+    Inputs: every context column and `TERMS_OF_SALE`, (N, 1), double or string. believe: inputs -> what is
+    believed of them. Outputs: `policy.QUOTE`, (N, 1) each; `policy.LADDER` and `policy.KNOTS`, (N, K) each.
     """
     import ndonnx as ndx
     import spox
@@ -43,8 +53,8 @@ def compose(
     inputs = {name: spox.argument(spox.Tensor(np.float64, ("N", 1))) for name in numbers}
     inputs |= {name: spox.argument(spox.Tensor(np.str_, ("N", 1))) for name in categorical}
     sale = {name: ndx.asarray(inputs[name]) for name in TERMS_OF_SALE}
-    quotes = decide(ndx.asarray(coefficients(inputs)), sale, terms)
-    outputs = {name: quotes[name].unwrap_spox() for name in (*QUOTE, *LADDER)}
+    quotes = decide(believe(inputs), sale, terms)
+    outputs = {name: quotes[name].unwrap_spox() for name in (*QUOTE, *LADDER, *KNOTS)}
     for name, words in (("guardrail", GUARDRAIL_WORDS), ("fallback", FALLBACK_WORDS)):
         outputs[name] = ml.label_encoder(
             outputs[name], keys_int64s=list(range(len(words))), values_strings=list(words), default_string=""
@@ -67,7 +77,7 @@ def session(graph: bytes | Path) -> Any:
 
 
 def run(graph: Any, columns: Columns, outputs: tuple[str, ...] = QUOTE) -> dict[str, NDArray[Any]]:
-    """Return the outputs for a table of contexts: (N,) for `QUOTE` entries, (N, K) for `LADDER` entries.
+    """Return the outputs for a table of contexts: (N,) for `QUOTE` entries, (N, K) for the others.
 
     graph: a `session`. columns: a DataFrame or a mapping of (N,) columns; an absent input counts as missing.
     """

@@ -34,8 +34,9 @@ class Field:
 class Manifest:
     """What a policy is.
 
-    name: the candidate or baseline. model: the registered model's name. outputs: quote field -> meaning.
-    data_sha256: of the offers that it learned from. graph_sha256: of policy.onnx. check: graph against Python.
+    name: the candidate or baseline. demand: what its demand curves are, in a sentence. model: the registered model's
+    name. outputs: quote field -> meaning. data_sha256: of the offers that it learned from. graph_sha256: of
+    policy.onnx. check: graph against Python.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Manifest:
     inputs: tuple[Field, ...]
     outputs: dict[str, str]
     terms: Terms
-    coefficients: str
+    demand: str
     assumptions: tuple[str, ...]
     data_sha256: str
     git_commit: str

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pipelines import agreement, graph
-from pipelines.candidates import Candidate
 from pipelines.config import Config
-from pipelines.demand import Curve
 from pipelines.errors import InputError
 from pipelines.files import digest, replacing
+from pipelines.knowledge import Knowledge
 from pipelines.manifest import GRAPH, Field, Manifest
 from pipelines.policy import Terms
 from pipelines.pricing import admitted_rungs
@@ -29,12 +28,11 @@ OUTPUTS = {
     "guardrail": "the guardrail that forbade the price with the highest expected profit; none if none did",
     "fallback": "why the fallback price (the list price, where it is a rung) was quoted; empty if it was not",
     "propensity": "probability with which this price was chosen: 1 without u, or on fallback",
-    "alpha": "log-odds of a purchase at t = 0",
-    "beta": "price sensitivity: fall of the log-odds per unit of t",
     "ladder_price": "price of every rung, (N, K)",
     "ladder_probability": "purchase probability at every rung, (N, K)",
     "ladder_profit": "expected profit at every rung, (N, K)",
     "ladder_propensity": "probability with which each rung is chosen, (N, K)",
+    "demand": "purchase probability at every rung of the source (terms.knots), (N, K)",
 }
 _SALE = (
     ("list_price", "public price of the item", True),
@@ -42,6 +40,7 @@ _SALE = (
     ("min_price", "least price of this item, if it has one", False),
     ("max_price", "largest price of this item, if it has one", False),
     ("u", "chance in [0, 1) that decides exploration; without it the greedy price", False),
+    ("personal", "0 = this shopper wants no personal price: nothing personal, u included, has any effect", False),
 )
 
 
@@ -50,8 +49,8 @@ def registered_name(source: str) -> str:
     return "pricing" if source == "market" else f"pricing-{source}"
 
 
-def terms_of(cfg: Config, info: OffersInfo, curve: Curve, ladder: tuple[float, ...] | None = None) -> Terms:
-    """Return what a policy with this demand curve decides by; `ladder` restricts its rungs (baselines)."""
+def terms_of(cfg: Config, info: OffersInfo, ladder: tuple[float, ...] | None = None) -> Terms:
+    """Return what a policy decides by; `ladder` restricts its rungs (baselines)."""
     rungs = ladder or admitted_rungs(info.ladder, cfg.guardrails)
     cut, rise = cfg.guardrails.largest_cut, cfg.guardrails.largest_rise
     least, most = 0.0 if cut is None else 1 - cut, float("inf") if rise is None else 1 + rise
@@ -60,43 +59,41 @@ def terms_of(cfg: Config, info: OffersInfo, curve: Curve, ladder: tuple[float, .
             f"guardrails.largest_cut and largest_rise forbid every rung of the ladder {list(rungs)}: they are shares "
             "of the list price. For a table of absolute prices set `guardrails: none` in conf/config.yaml"
         )
-    return Terms(rungs, curve, cfg.guardrails, info.fallback, info.cost_share)
+    return Terms(rungs, info.ladder, cfg.guardrails, info.fallback, info.cost_share)
 
 
 def pack(
-    folder: Path, cfg: Config, info: OffersInfo, offers: pd.DataFrame, candidate: Candidate, terms: Terms,
-    name: str, family: str,
+    folder: Path, cfg: Config, info: OffersInfo, offers: pd.DataFrame, knowledge: Knowledge, terms: Terms,
+    name: str, family: str, about: str,
 ) -> Manifest:  # fmt: skip
     """Write policy.onnx and policy.json into `folder` and return the manifest, whose `check` says if they may serve.
 
-    offers: rows to draw the checking contexts from. The check passes where graph and Python choose the same price on
-    at least `gate.agreement` of the contexts, and purchase probabilities agree to 1e-4 on as many.
+    offers: rows to draw the checking contexts from. about: what its demand is, in a sentence. The check passes where
+    graph and Python choose the same price on at least `gate.agreement` of the contexts, and purchase probabilities
+    agree to 1e-4 on as many.
     """
     proto = graph.compose(
         info.numeric,
         info.categorical,
-        lambda inputs: candidate.model.graph(candidate.encoder.graph(inputs)),
+        knowledge.graph,
         terms,
     )
     content = proto.SerializeToString(deterministic=True)
     table = agreement.contexts(offers, info, np.random.default_rng(cfg.seed))
-    check = agreement.compare(graph.session(content), candidate, table, terms)
+    check = agreement.compare(graph.session(content), knowledge, table, terms)
     check["passed"] = min(check["same_price"], check["same_probability"]) >= cfg.gate.agreement
     with replacing(folder / GRAPH) as draft:
         draft.write_bytes(content)
-    curve = terms.curve
-    axis = "log(m)" if curve.axis == "log" else "m"
     manifest = Manifest(
         name=name,
         family=family,
         model=registered_name(info.source),
         source=info.source,
         currency=info.currency,
-        inputs=tuple(_fields(candidate, info)),
+        inputs=tuple(_fields(knowledge, info)),
         outputs=OUTPUTS,
         terms=terms,
-        coefficients=f"logit q(m) = alpha - beta * t(m), m = price / list price, "
-        f"t(m) = ({axis} - {curve.centre:.6g}) / {curve.scale:.6g}",
+        demand=about,
         assumptions=info.assumptions,
         data_sha256=info.sha256,
         git_commit=git_commit(),
@@ -107,9 +104,9 @@ def pack(
     return manifest
 
 
-def _fields(candidate: Candidate, info: OffersInfo) -> list[Field]:
-    ranges = {n.name: (n.low, n.high) for n in candidate.encoder.numbers}
-    words = {w.name: w.words for w in candidate.encoder.words}
+def _fields(knowledge: Knowledge, info: OffersInfo) -> list[Field]:
+    ranges = {n.name: (n.low, n.high) for n in knowledge.encoder.numbers}
+    words = {w.name: w.words for w in knowledge.encoder.words}
     fields = [Field(name, "number", unit, required, False, *ranges.get(name, ())) for name, unit, required in _SALE]
     for name in info.numeric:
         if name != "list_price":

@@ -10,40 +10,51 @@ from typing import Any, Self
 import numpy as np
 
 from pipelines import pricing
-from pipelines.demand import Curve
+from pipelines.demand import mean_curve
 from pipelines.errors import InputError
 from pipelines.pricing import Array, Guardrails
 
 # What every policy takes beside its context; NaN where a request does not give it.
-TERMS_OF_SALE = ("list_price", "unit_cost", "min_price", "max_price", "u")
+TERMS_OF_SALE = ("list_price", "unit_cost", "min_price", "max_price", "u", "personal")
 GUARDRAIL_WORDS = (*pricing.RULES, "none")
 FALLBACK_WORDS = ("", "no_admissible_price", "unit_cost_missing")
 QUOTE = (
     "price", "multiplier", "rung", "purchase_probability", "expected_profit", "price_sensitivity",
-    "guardrail", "fallback", "propensity", "alpha", "beta",
+    "guardrail", "fallback", "propensity",
 )  # fmt: skip
-_SAME = 1e-9  # multipliers closer than this are one rung
 LADDER = ("ladder_price", "ladder_probability", "ladder_profit", "ladder_propensity")
+KNOTS = ("demand",)  # the curve at the rungs of the source, whatever rungs the policy may quote
+_SAME = 1e-6  # multipliers closer than this are one rung
+_NOBODY = 1e-12  # a purchase probability below which there is no elasticity
 
 
 @dataclass(frozen=True)
 class Terms:
     """What a policy decides by, apart from the demand: its rungs, guardrails and assumptions.
 
-    ladder: multipliers of the list price that this policy may quote. fallback: the multiplier quoted where no rung is
-    admissible (1: the list price). cost_share: unit cost as a share of the list price for requests without one.
+    ladder: multipliers of the list price that this policy may quote. knots: those at which the demand is known, the
+    source's rungs. fallback: the multiplier quoted where no rung is admissible (1: the list price), one of the knots.
+    cost_share: unit cost as a share of the list price for requests without one.
     """
 
     ladder: tuple[float, ...]
-    curve: Curve
+    knots: tuple[float, ...]
     guardrails: Guardrails
     fallback: float = 1.0
     cost_share: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a policy that has nothing to quote."""
+        """Refuse a policy that has nothing to quote, or quotes where nothing is known."""
         if not self.ladder or self.fallback <= 0:
             raise InputError(f"a policy needs rungs and a positive fallback, not {self.ladder}, {self.fallback}")
+        self.knots_of((*self.ladder, self.fallback))
+
+    def knots_of(self, rungs: tuple[float, ...]) -> list[int]:
+        """Return the index in `knots` of each rung; InputError for one at which the demand is not known."""
+        near = [int(np.abs(np.array(self.knots) - rung).argmin()) for rung in rungs]
+        if unknown := [r for r, k in zip(rungs, near, strict=True) if abs(self.knots[k] - r) > _SAME]:
+            raise InputError(f"nothing is known of the demand at {unknown}; it is known at {list(self.knots)}")
+        return near
 
     def to_json(self) -> dict[str, Any]:
         """Return the terms as plain data."""
@@ -57,11 +68,29 @@ class Terms:
         }
         return cls(
             ladder=tuple(values["ladder"]),
-            curve=Curve(**values["curve"]),
+            knots=tuple(values["knots"]),
             guardrails=Guardrails(**guardrails),
             fallback=values["fallback"],
             cost_share=values["cost_share"],
         )
+
+
+@dataclass(frozen=True)
+class Belief:
+    """What is believed of N contexts: the demand curve of each member at the K knots, and which knots were shown.
+
+    curves: (N, K) each, averaged by `weights`. shown: (N, K) probabilities with which such contexts were shown each
+    knot; None where that is not known or not asked.
+    """
+
+    curves: list[Array]
+    weights: tuple[float, ...]
+    shown: Array | None = None
+
+    @property
+    def demand(self) -> Array:
+        """The mean curve, (N, K)."""
+        return mean_curve(self.curves, self.weights)
 
 
 @dataclass(frozen=True)
@@ -75,59 +104,116 @@ class Options:
     admissible: Array
 
 
-def options(sale: dict[str, Array], terms: Terms) -> Options:
-    """Return the rungs of every context and what the guardrails leave of them; sale as in `decide`."""
+def options(sale: dict[str, Array], terms: Terms, shown: Array | None = None) -> Options:
+    """Return the rungs of every context and what the guardrails leave of them; sale as in `decide`.
+
+    shown: (N, K) over the knots, as in `Belief`.
+    """
     xp = sale["list_price"].__array_namespace__()
     rungs = xp.asarray(np.array([terms.ladder]))
     list_price, cost = sale["list_price"], sale["unit_cost"]
     if terms.cost_share is not None:
         cost = xp.where(xp.isnan(cost), list_price * terms.cost_share, cost)
     prices = pricing.ladder_prices(list_price, rungs, terms.guardrails)
-    rules = pricing.allowed(prices, list_price, cost, sale["min_price"], sale["max_price"], terms.guardrails)
+    seen = None if shown is None else xp.take(shown, xp.asarray(np.array(terms.knots_of(terms.ladder))), axis=1)
+    bounds = sale["min_price"], sale["max_price"]
+    rules = pricing.allowed(prices, list_price, cost, *bounds, terms.guardrails, seen)
     # without a cost nothing is known of the profit, and what cannot be checked is not allowed
     separate = pricing.distinct(prices, terms.ladder) & (cost == cost)
     return Options(prices, cost, separate, rules, functools.reduce(operator.and_, rules.values(), separate))
 
 
-def decide(coefficients: Array, sale: dict[str, Array], terms: Terms) -> dict[str, Array]:
+def at_prices(curve: Array, multipliers: Array, knots: list[int], terms: Terms) -> Array:
+    """Return the purchase probability, (N, J), at prices that rounding moved off their knots towards the list price.
+
+    curve: (N, K) at the knots. multipliers: (N, J), each at or inward of its knot (`knots`, J indices). Between knots
+    the probability is linear in log m; beyond the inward neighbour it is the neighbour's.
+    """
+    xp = curve.__array_namespace__()
+    inner = [pricing.inward(terms.knots)[k] for k in knots]
+    here = xp.take(curve, xp.asarray(np.array(knots)), axis=1)
+    if terms.guardrails.minor_unit is None:
+        return here
+    there = xp.take(curve, xp.asarray(np.array(inner)), axis=1)
+    at = np.log(np.array(terms.knots))
+    span = np.array([at[i] - at[k] if i != k else np.inf for k, i in zip(knots, inner, strict=True)])
+    moved = (xp.log(multipliers) - xp.asarray(at[knots][None, :])) * xp.asarray(1 / span[None, :])
+    share = xp.minimum(xp.maximum(moved, xp.zeros_like(moved)), xp.ones_like(moved))
+    return here + share * (there - here)
+
+
+def elasticities(curve: Array, knots: tuple[float, ...]) -> Array:
+    """Return d log q / d log m at the knots, (N, K), of curves (N, K): the slope between a knot's two neighbours."""
+    xp = curve.__array_namespace__()
+    at, last = np.log(np.array(knots)), len(knots) - 1
+    left, right = np.maximum(np.arange(last + 1) - 1, 0), np.minimum(np.arange(last + 1) + 1, last)
+    logs = xp.log(xp.maximum(curve, _NOBODY * xp.ones_like(curve)))
+    rise = xp.take(logs, xp.asarray(right), axis=1) - xp.take(logs, xp.asarray(left), axis=1)
+    return rise * xp.asarray(1 / (at[right] - at[left])[None, :])
+
+
+def decide(belief: Belief, sale: dict[str, Array], terms: Terms) -> dict[str, Array]:
     """Return the quote of each context, (N, 1) each, and what stands behind it on the ladder, (N, K) each.
 
-    coefficients: (N, 2) alpha and beta. sale: `TERMS_OF_SALE`, (N, 1) double each. `guardrail` and `fallback` are
-    indices into GUARDRAIL_WORDS and FALLBACK_WORDS. `rung` is -1 and `propensity` 1 where the fallback was quoted.
+    sale: `TERMS_OF_SALE`, (N, 1) double each. `guardrail` and `fallback` are indices into GUARDRAIL_WORDS and
+    FALLBACK_WORDS. `rung` is -1 and `propensity` 1 where the fallback was quoted, and `u` plays no part where
+    `personal` is 0: chance is drawn by shopper.
     """
-    xp = coefficients.__array_namespace__()
-    list_price, able = sale["list_price"], options(sale, terms)
-    probability = terms.curve.probability(coefficients, able.prices / list_price)
+    list_price, able, demand = sale["list_price"], options(sale, terms, belief.shown), belief.demand
+    xp = list_price.__array_namespace__()
+    knots, last_resort = terms.knots_of(terms.ladder), terms.knots_of((terms.fallback,))
+    instead = fallback_price(list_price, terms)
+    ratios = able.prices / list_price
+    probability = at_prices(demand, ratios, knots, terms)
     profit = (able.prices - able.cost) * probability
-    wanted = pricing.best_rung(pricing.masked(profit, able.separate))
-    within = pricing.masked(profit, able.admissible)
+    valued = profit
+    if terms.guardrails.caution > 0 and len(belief.curves) > 1:
+        valued = pricing.cautious(
+            _gains(belief, able, instead, list_price, terms), belief.weights, terms.guardrails.caution
+        )
+    wanted = pricing.best_rung(pricing.masked(valued, able.separate))
+    within = pricing.masked(valued, able.admissible)
     greedy = pricing.best_rung(within)
     priced = pricing.at_rung(within, greedy) > -xp.inf
     propensity = pricing.propensities(greedy, able.admissible, terms.guardrails.exploration)
-    rung, drawn = pricing.draw(propensity, greedy, sale["u"])
-    price = xp.where(priced, pricing.at_rung(able.prices, rung), fallback_price(list_price, terms))
-    multiplier = price / list_price
-    bought = terms.curve.probability(coefficients, multiplier)
+    chance = xp.where(sale["personal"] == 0, xp.nan, sale["u"])
+    rung, drawn = pricing.draw(propensity, greedy, chance)
+    price = xp.where(priced, pricing.at_rung(able.prices, rung), instead)
+    elasticity = elasticities(demand, terms.knots)
+    slope = pricing.at_rung(xp.take(elasticity, xp.asarray(np.array(knots)), axis=1), rung)
+    bought = xp.where(
+        priced, pricing.at_rung(probability, rung), at_prices(demand, instead / list_price, last_resort, terms)
+    )
     costless = xp.isnan(able.cost)  # no profit is known, so no rung was wanted
     reason = 1 + xp.astype(costless, xp.int64)  # an index into FALLBACK_WORDS
-    last_resort = xp.asarray(np.array([[abs(r - terms.fallback) < _SAME for r in terms.ladder]], dtype=float))
+    alone = xp.asarray(np.array([[float(k == last_resort[0]) for k in knots]]))
     return {
         "price": price,
-        "multiplier": multiplier,
+        "multiplier": price / list_price,
         "rung": xp.where(priced, rung, -1),
         "purchase_probability": bought,
         "expected_profit": (price - able.cost) * bought,
-        "price_sensitivity": terms.curve.elasticity(coefficients, multiplier, bought),
+        "price_sensitivity": xp.where(priced, slope, elasticity[:, last_resort[0] : last_resort[0] + 1]),
         "guardrail": xp.where(costless, len(pricing.RULES), pricing.binding_rule(wanted, able.rules)),
         "fallback": xp.where(priced, 0, reason),
         "propensity": xp.where(priced, drawn, 1.0),
-        "alpha": xp.astype(coefficients, xp.float64)[:, 0:1],
-        "beta": xp.astype(coefficients, xp.float64)[:, 1:2],
         "ladder_price": able.prices,
         "ladder_probability": probability,
         "ladder_profit": profit,
-        "ladder_propensity": xp.where(priced, propensity, last_resort),
+        "ladder_propensity": xp.where(priced, propensity, alone),
+        "demand": demand,
     }
+
+
+def _gains(belief: Belief, able: Options, instead: Array, list_price: Array, terms: Terms) -> list[Array]:
+    """Return each member's expected profit of every rung less that of the fallback price, (N, K) each."""
+    knots, last_resort = terms.knots_of(terms.ladder), terms.knots_of((terms.fallback,))
+    ratios, margin = able.prices / list_price, instead - able.cost
+    return [
+        (able.prices - able.cost) * at_prices(q, ratios, knots, terms)
+        - margin * at_prices(q, instead / list_price, last_resort, terms)
+        for q in belief.curves
+    ]
 
 
 def fallback_price(list_price: Array, terms: Terms) -> Array:

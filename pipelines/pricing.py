@@ -16,7 +16,7 @@ from pipelines.errors import InputError
 # The Array API has no common static type that NumPy and ndonnx share.
 Array = Any
 
-RULES = ("margin_floor", "largest_cut", "largest_rise", "min_price", "max_price")
+RULES = ("margin_floor", "largest_cut", "largest_rise", "min_price", "max_price", "support")
 _TOLERANCE = 1e-9  # relative: a bound met to the last bit is met
 
 
@@ -31,6 +31,8 @@ class Guardrails:
     endings: tuple[float, ...] = ()
     minor_unit: float | None = None
     exploration: float = 0.0
+    support: float | None = None
+    caution: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse guardrails that contradict themselves, naming the value."""
@@ -44,6 +46,10 @@ class Guardrails:
             raise InputError(f"guardrails.rungs={list(self.rungs)} must be positive multipliers, or null")
         if not 0 <= self.exploration <= 0.5:
             raise InputError(f"guardrails.exploration={self.exploration} must lie in [0, 0.5]")
+        if self.support is not None and not 0 < self.support < 1:
+            raise InputError(f"guardrails.support={self.support} must lie in (0, 1) or be null")
+        if not self.caution >= 0:
+            raise InputError(f"guardrails.caution={self.caution} must not be negative")
         if self.minor_unit is not None and not 0 < self.minor_unit <= 1:
             raise InputError(f"guardrails.minor_unit={self.minor_unit} must lie in (0, 1] or be null")
         if self.minor_unit is not None and not _whole(1 / self.minor_unit):
@@ -115,11 +121,18 @@ def distinct(prices: Array, ladder: tuple[float, ...]) -> Array:
 
     Where a cut and a rise both come out at the list price and 1 is no rung, the cut stays.
     """
-    xp, last = prices.__array_namespace__(), len(ladder) - 1
-    # the neighbour on the way to the list price; a rung without one is its own, and always stands
-    inward = [k + 1 if k < last and ladder[k + 1] <= 1 else max(k - 1, 0) if m > 1 else k for k, m in enumerate(ladder)]
-    alone = xp.asarray(np.array([[k == i for k, i in enumerate(inward)]]))
-    return alone | (prices != xp.take(prices, xp.asarray(np.array(inward)), axis=1))
+    xp, neighbour = prices.__array_namespace__(), inward(ladder)
+    alone = xp.asarray(np.array([[k == i for k, i in enumerate(neighbour)]]))
+    return alone | (prices != xp.take(prices, xp.asarray(np.array(neighbour)), axis=1))
+
+
+def inward(ladder: tuple[float, ...]) -> list[int]:
+    """Return for each rung the index of its neighbour on the way to the list price, where rounding moves prices.
+
+    A rung without one is its own.
+    """
+    last = len(ladder) - 1
+    return [k + 1 if k < last and ladder[k + 1] <= 1 else max(k - 1, 0) if m > 1 else k for k, m in enumerate(ladder)]
 
 
 def allowed(
@@ -129,11 +142,13 @@ def allowed(
     min_price: Array,
     max_price: Array,
     guardrails: Guardrails,
+    shown: Array | None = None,
 ) -> dict[str, Array]:
     """Return for each rule in force which rungs it admits, (N, K) bool each.
 
     `min_price` and `max_price` are (N, 1), NaN where an item has none. A missing unit cost (NaN) meets no margin
-    floor: what cannot be checked is not allowed.
+    floor: what cannot be checked is not allowed. shown: (N, K) probabilities with which such contexts were shown each
+    rung; None where that is not asked.
     """
     rules = {}
     if guardrails.margin_floor is not None:
@@ -146,12 +161,28 @@ def allowed(
     xp = prices.__array_namespace__()
     rules["min_price"] = xp.logical_not(prices < min_price)
     rules["max_price"] = xp.logical_not(prices > max_price)
+    if guardrails.support is not None and shown is not None:
+        rules["support"] = shown >= guardrails.support
     return rules
 
 
 def masked(profit: Array, admissible: Array) -> Array:
     """Return profit (N, K) with minus infinity where a rung is not admissible."""
     return profit.__array_namespace__().where(admissible, profit, -np.inf)
+
+
+def cautious(gains: list[Array], weights: tuple[float, ...], caution: float) -> Array:
+    """Return the members' mean gain less `caution` of its standard deviations between members, (N, K).
+
+    gains: each member's expected profit of every rung less that of the fallback price, (N, K) each.
+    """
+    mean = gains[0] * weights[0]
+    square = gains[0] * gains[0] * weights[0]
+    for gain, weight in zip(gains[1:], weights[1:], strict=True):
+        mean = mean + gain * weight
+        square = square + gain * gain * weight
+    xp = mean.__array_namespace__()
+    return mean - caution * xp.sqrt(xp.maximum(square - mean * mean, xp.zeros_like(mean)))
 
 
 def best_rung(masked_profit: Array) -> Array:

@@ -21,25 +21,26 @@ from pipelines.manifest import GRAPH, Manifest
 MODELS = Path("models")
 INCUMBENT = MODELS / "incumbent"
 LIST_PRICE = MODELS / "baselines" / "list_price"
+ACCEPTABLE = ("canary", "review")  # verdicts that a person may overrule, with a reason
 
 
 def permission(verdict: dict[str, Any], accepted: str | None) -> str | None:
     """Return why the challenger may price, or None if it may not. `accepted` is a person's reason.
 
-    Raises InputError where a person accepts what failed: a decision is asked for on REVIEW alone.
+    Raises InputError where a person accepts what was rejected: a decision is asked for on canary and review alone.
     """
-    if verdict["verdict"] == "PASS":
+    if verdict["verdict"] == "promote":
         return str(verdict["reason"])
     if accepted is None:
         return None
     if not accepted.strip():
         raise InputError("--accept needs a reason: it is kept with the version that it lets price")
-    if verdict["verdict"] != "REVIEW":
+    if verdict["verdict"] not in ACCEPTABLE:
         raise InputError(
             f"the verdict on {verdict['pick']} is {verdict['verdict']}, which no person can accept: "
             f"{verdict['reason']}. Change what it names and run `dvc repro`"
         )
-    return f"accepted after review: {accepted.strip()}"
+    return f"accepted after {verdict['verdict']}: {accepted.strip()}"
 
 
 def incumbent(folder: Path, challenger: Manifest) -> Manifest | None:
@@ -83,11 +84,23 @@ def promote(challenger: Manifest, verdict: dict[str, Any], why: str | None) -> s
 def _reason(prices: bool, verdict: dict[str, Any], why: str | None) -> str:
     if prices:
         return f"because: {why or 'it was promoted earlier'}"
-    stays = f"{verdict['verdict']}: {verdict['reason']}"
-    if verdict["verdict"] == "REVIEW":
-        how = 'python -m pipelines.promote --accept "why"'
+    stays, how = f"{verdict['verdict']}: {verdict['reason']}", 'python -m pipelines.promote --accept "why"'
+    if verdict["verdict"] == "canary":
+        return f"{stays}\n  {_trial(verdict)}; a person may let it price all the same: {how}"
+    if verdict["verdict"] == "review":
         return f"{stays}\n  After review a person may let it price: {how}"
-    return f"{stays}\n  A FAIL cannot be accepted: change what it names and run `dvc repro`"
+    return f"{stays}\n  A rejected challenger cannot be accepted: change what it names and run `dvc repro`"
+
+
+def _trial(verdict: dict[str, Any]) -> str:
+    """Return how to learn what a canary has not shown yet: price a share of offers by it, and how many more to log."""
+    gains = [verdict["facts"][name] for name in ("gain", "personal") if "facts" in verdict]
+    if gains and all(g["needed"] is not None for g in gains):
+        more = max(g["needed"] - g["offers"] for g in gains)
+        if more >= 1:
+            about = f"{float(f'{more:.2g}'):,.0f}"  # more digits would pretend to be known
+            return f"Try it on a share of the offers, and log about {about} more before the next verdict"
+    return "Try it on a share of the offers, and log what happens"
 
 
 def _ensure(folder: Path, manifest: Manifest, verdict: dict[str, Any] | None = None) -> str:
@@ -109,7 +122,7 @@ def main(cfg: Config, accepted: str | None) -> None:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.promote", description=__doc__.splitlines()[0])
-    parser.add_argument("--accept", metavar="REASON", help="let a challenger price whose verdict is REVIEW")
+    parser.add_argument("--accept", metavar="REASON", help="let a challenger price whose verdict is canary or review")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for every stage")
     return parser.parse_args()
 

@@ -1,4 +1,4 @@
-"""register: the challenger that `choose` picked -> a version of the registered model, alias challenger.
+"""register: the challenger, picked and judged -> a version of the registered model, alias challenger.
 
 Usage: python -m pipelines.register
 """

@@ -1,4 +1,4 @@
-"""The scorecard of a policy graph on a window: how well its demand fits, what its prices would have earned."""
+"""The scorecard of a policy on a window: how well its demand fits, what its prices would have earned."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines import graph
+from pipelines import policy
 from pipelines.demand import log_loss
 from pipelines.manifest import Manifest
-from pipelines.policy import QUOTE
-from pipelines.value import Floats, share_of_gain
-from pipelines.window import Window, gain_over, targets, true_value, worth
+from pipelines.policy import KNOTS, LADDER, QUOTE
+from pipelines.value import Floats, direct, share_of_gain
+from pipelines.window import Window, gain_over, targets_of, true_value, worth
+
+NEEDED = (*QUOTE, *LADDER, *KNOTS)
 
 _BINS = 20
 _PURCHASES = 250  # in a bin at least: a rate is then known to about 6 %, well within what the gate allows
 _ROUNDS, _QUOTES_TIMED = 5, 500
 
 
-def shown_probability(session: Any, manifest: Manifest, offers: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Return, through the graph, the probability of the outcome at the price shown, and the coefficients (N, 2)."""
-    found = graph.run(session, offers, ("alpha", "beta"))
-    coefficients = np.column_stack([found["alpha"], found["beta"]])
-    shown = offers[["multiplier"]].to_numpy(float)
-    return manifest.terms.curve.probability(coefficients, shown)[:, 0], coefficients
+def shown_probability(demand: Floats, window: Window) -> Floats:
+    """Return the purchase probability at the rung shown, (N,), of curves (N, K)."""
+    return window.logged.shown(demand)
 
 
 def calibration(bought: Any, q: Floats, most: int = _BINS) -> pd.DataFrame:
@@ -53,12 +52,9 @@ def fit_metrics(bought: Any, q: Floats) -> dict[str, float | None]:
     }
 
 
-def balanced_log_loss(bought: Any, q: Floats, offers: pd.DataFrame) -> float:
-    """Return the log loss in which every rung counts alike (weighted by the inverse propensity, where known)."""
-    inverse = 1 / offers["propensity"].to_numpy(float)
-    weight = np.where(np.isfinite(inverse), inverse, 1.0)
-    loss = -np.where(bought == 1, np.log(np.clip(q, 1e-12, 1)), np.log(np.clip(1 - q, 1e-12, 1)))
-    return float(np.average(loss, weights=weight))
+def balanced_log_loss(bought: Any, q: Floats, propensity: Floats) -> float:
+    """Return the log loss in which every rung counts alike: weighted by the inverse propensity, all (N,)."""
+    return log_loss(bought, q, 1 / propensity)
 
 
 def quote_microseconds(session: Any, offers: pd.DataFrame) -> float:
@@ -87,16 +83,16 @@ def quote_microseconds(session: Any, offers: pd.DataFrame) -> float:
     return float(np.median(rounds, axis=1).min() * 1e6)
 
 
-def elasticities(coefficients: Floats, manifest: Manifest) -> Floats:
+def elasticities(demand: Floats, manifest: Manifest) -> Floats:
     """Return the elasticity of every context at the fallback price (the list price where it is a rung), (N,)."""
-    at, curve = np.array([[manifest.terms.fallback]]), manifest.terms.curve
-    found: Floats = curve.elasticity(coefficients, at, curve.probability(coefficients, at))[:, 0]
+    terms = manifest.terms
+    found: Floats = policy.elasticities(demand, terms.knots)[:, terms.knots_of((terms.fallback,))[0]]
     return found
 
 
-def sensitivity(coefficients: Floats, manifest: Manifest) -> dict[str, float]:
+def sensitivity(demand: Floats, manifest: Manifest) -> dict[str, float]:
     """Return quantiles of `elasticities`."""
-    found = elasticities(coefficients, manifest)
+    found = elasticities(demand, manifest)
     return {f"p{int(100 * p)}": float(np.quantile(found, p)) for p in (0.1, 0.25, 0.5, 0.75, 0.9)}
 
 
@@ -135,17 +131,24 @@ def quote_metrics(quotes: dict[str, Any], usual: float = 1.0) -> dict[str, Any]:
     }
 
 
-def of_graph(
+def measured(
     manifest: Manifest,
-    session: Any,
+    found: dict[str, Any],
     window: Window,
     listed: Floats,
     bounds: dict[str, float] | None,
     confidence: float,
 ) -> dict[str, Any]:
-    """Return the scorecard of the policy graph in `session` on the window; listed and bounds as above."""
-    q, coefficients = shown_probability(session, manifest, window.offers)
-    running, quoted = targets(session, window)
+    """Return the scorecard of a policy on the window, from what it quotes there; listed and bounds as above.
+
+    found: `NEEDED`, by the policy graph or by Python. `claimed_per_1000` is what the policy's own model promises;
+    `optimism` how much more that is than the doubly robust value.
+    """
+    demand, bought = found["demand"], window.offers["bought"].to_numpy(np.int64)
+    q = shown_probability(demand, window)
+    running, quoted = targets_of(found, window)
+    profit = profit_metrics(running, quoted, window, listed, bounds, confidence)
+    claimed = 1000 * float(direct(running, demand, window.logged).mean())
     return {
         "name": manifest.name,
         "family": manifest.family,
@@ -153,9 +156,11 @@ def of_graph(
         "graph_sha256": manifest.graph_sha256,
         "offers": len(window.offers),
         "agreement": {k: manifest.check[k] for k in ("passed", "same_price", "same_probability")},
-        **fit_metrics(window.offers["bought"].to_numpy(np.int64), q),
-        "price_sensitivity": sensitivity(coefficients, manifest),
-        **profit_metrics(running, quoted, window, listed, bounds, confidence),
-        **quote_metrics(graph.run(session, window.offers), manifest.terms.fallback),
-        "quote_microseconds": quote_microseconds(session, window.offers),
+        **fit_metrics(bought, q),
+        "balanced_log_loss": balanced_log_loss(bought, q, window.logged.propensity),
+        "price_sensitivity": sensitivity(demand, manifest),
+        **profit,
+        "claimed_per_1000": claimed,
+        "optimism": claimed - profit["profit_per_1000"],
+        **quote_metrics(found, manifest.terms.fallback),
     }

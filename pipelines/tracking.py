@@ -69,7 +69,7 @@ def log_learning(history: History, rows: Mapping[str, int]) -> None:
     curves = [
         Metric(name, float(value), began, step) for name, values in history.items() for step, value in enumerate(values)
     ]
-    single = {"best_valid_log_loss": min(history["valid_log_loss"]), **{f"{k}_rows": n for k, n in rows.items()}}
+    single = {"best_select_log_loss": min(history["select_log_loss"]), **{f"{k}_rows": n for k, n in rows.items()}}
     _log(run, [*curves, *(Metric(name, float(value), began, 0) for name, value in single.items())])
 
 
@@ -105,7 +105,7 @@ def git_commit() -> str:
 
 
 def _settings(cfg: Config, name: str) -> dict[str, Any]:
-    return flat(asdict(cfg.model[name]))
+    return flat(asdict(cfg.model[name])) if name in cfg.model else {}  # an ensemble has none of its own
 
 
 def _found(tags: dict[str, str]) -> str | None:

@@ -1,5 +1,6 @@
-"""train: the encoded training window -> one candidate's demand curve, stopped and tuned on the valid window.
+"""train: one candidate's demand, learned twice: a trial on the fit window, and, settled, on fit and select together.
 
+The trial is tuned on the select window and judged there; the settled demand is what is exported and may price.
 Usage: python -m pipelines.train candidate=gbm
 """
 
@@ -13,55 +14,89 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines import tracking
-from pipelines.candidates import Candidate, History, learn
+from pipelines.candidates.controls import Controls
+from pipelines.candidates.damping import damp
+from pipelines.candidates.learning import Learned, learn, weighted
 from pipelines.config import Config, stage
 from pipelines.errors import InputError
 from pipelines.files import digest_folder, read_table, replacing, write_json
+from pipelines.logging_policy import FOLDER, SHOWN, LoggingPolicy
 from pipelines.tables import OffersInfo
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OFFERS = Path("data/offers")
+_SHOCKS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the shock that live curves are averaged over
+_ABOUT_OFFERS = ("offer_id", "multiplier", "rung", "list_price", "unit_cost", "bought")
 
 
 def read_window(name: str, info: OffersInfo) -> pd.DataFrame:
-    """Return what a candidate may read of a window: the context's columns, the price shown and the outcome."""
+    """Return what a candidate may read of a window: context, offer, outcome, and how its price came about."""
     path = OFFERS / f"{name}.parquet"
-    window = read_table(path, [*info.numeric, *info.categorical, "multiplier", "bought"])
+    window = read_table(path, list(dict.fromkeys((*info.numeric, *info.categorical, *_ABOUT_OFFERS))))
     if window.empty:
         raise InputError(f"{path} has no offers: nothing can be learned; widen the source's time or the split")
-    return window
+    shown = read_table(FOLDER / "offers.parquet").query("window == @name")
+    if not np.array_equal(shown["offer_id"].to_numpy(object), window["offer_id"].to_numpy(object)):
+        raise InputError(f"{FOLDER / 'offers.parquet'} speaks of other offers than {path}: run `dvc repro`")
+    columns = ["propensity", "usual", "shock"]
+    return weighted(window.assign(**{c: shown[c].to_numpy(float) for c in columns}))
 
 
-def write(folder: Path, candidate: Candidate, history: History, about: dict[str, Any]) -> None:
-    """Write the candidate, its learning curves (history.csv) and what it was learned from (about.json), as one."""
+def controls(info: OffersInfo, fit: pd.DataFrame) -> Controls:
+    """Return what stands beside the context: the usual price where no propensity is logged, a shock if any."""
+    logs = np.log(fit["multiplier"].to_numpy(float))
+    habit = None if info.propensity_logged else LoggingPolicy.load(FOLDER / SHOWN)
+    shock = fit["shock"].to_numpy(float)
+    # a randomised price has no shock, and a live price is like it; an instrument leaves shocks to average over
+    spread = tuple(float(s) for s in np.quantile(shock, _SHOCKS)) if info.instrument else (0.0,)
+    return Controls(habit, info.ladder, float(logs.mean()), max(float(logs.std()), 1e-9), spread if shock.std() else ())
+
+
+def write(folder: Path, learned: Learned, window: pd.DataFrame, about: dict[str, Any]) -> float:
+    """Write trial/ and demand/, both damped as the select window bears out; return the share of deviation believed."""
     import pandas as pd
 
-    with replacing(folder) as draft:
-        candidate.save(draft)
-        curves = pd.DataFrame(history)
-        curves.insert(0, "step", np.arange(len(curves)))
-        curves.to_csv(draft / "history.csv", index=False)
-        write_json(draft / "about.json", about)
+    trial, demand = damp(learned.trial, learned.demand, window)
+    for name, one in {"trial": trial, "demand": demand}.items():
+        with replacing(folder / name) as draft:
+            one.save(draft)
+            curves = pd.DataFrame(learned.history)
+            curves.insert(0, "step", np.arange(len(curves)))
+            curves.to_csv(draft / "history.csv", index=False)
+            told = {"shape": learned.shape, "shape_losses": learned.shape_losses, "damping": trial.share}
+            write_json(draft / "about.json", {**about, **told, "settled": asdict(learned.settled)})
+    return trial.share
 
 
 def main(cfg: Config) -> None:
-    """Write models/candidates/<name>/demand/ and log the run to MLflow."""
+    """Write models/candidates/<name>/{trial,demand}/ and models/trained/<name>.json, and log the run to MLflow."""
     if cfg.candidate is None:
         raise InputError("train: which candidate? e.g. python -m pipelines.train candidate=gbm")
     name, settings, info = cfg.candidate, cfg.model[cfg.candidate], OffersInfo.read(OFFERS / "offers.json")
-    windows = {window: read_window(window, info) for window in ("train", "valid")}
-    rows, folder = {k: len(w) for k, w in windows.items()}, Path("models/candidates") / name / "demand"
-    started = time.perf_counter()
-    candidate, history = learn(windows["train"], windows["valid"], (info.numeric, info.categorical), settings, cfg.seed)
-    seconds, best = time.perf_counter() - started, min(history["valid_log_loss"])
-    about = {"data_sha256": info.sha256, "seed": cfg.seed, "settings": asdict(settings), "rows": rows}
-    write(folder, candidate, history, {"candidate": name, **about})
+    fit, select = (read_window(window, info) for window in ("fit", "select"))
+    started, columns = time.perf_counter(), (info.numeric, info.categorical)
+    learned = learn(fit, select, columns, info.ladder, settings, cfg.seed, controls(info, fit))
+    seconds, best = time.perf_counter() - started, min(learned.history["select_log_loss"])
+    folder, rows = Path("models/candidates") / name, {"fit": len(fit), "select": len(select)}
+    about = {
+        "candidate": name,
+        "data_sha256": info.sha256,
+        "seed": cfg.seed,
+        "settings": asdict(settings),
+        "rows": rows,
+    }
+    damping = write(folder, learned, select, about)
+    digests = {part: digest_folder(folder / part) for part in ("trial", "demand")}
+    write_json(Path("models/trained") / f"{name}.json", digests)  # by which `ensemble` sees that something changed
     tracking.start(cfg)
-    with tracking.candidate_run(cfg, name, info.sha256, digest_folder(folder)):
-        tracking.log_learning(history, rows)
-    print(f"train {name}: log loss {best:.4f} on the valid window, learned in {seconds:.0f} s -> {folder}")
+    with tracking.candidate_run(cfg, name, info.sha256, digests["demand"]):
+        tracking.log_learning(learned.history, rows)
+    print(
+        f"train {name}: log loss {best:.4f} on the select window ({learned.shape}, {damping:.0%} of the personal "
+        f"deviation believed), learned in {seconds:.0f} s -> {folder}"
+    )
 
 
 if __name__ == "__main__":

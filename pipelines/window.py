@@ -1,4 +1,4 @@
-"""The window that policies are compared on: its offers as logged, a reference demand, and the truth where known."""
+"""A window that policies are compared on: its offers as logged, a reference demand, and the truth where known."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pipelines import graph, value
 from pipelines.errors import InputError
 from pipelines.files import read_table
-from pipelines.policy import LADDER, TERMS_OF_SALE
+from pipelines.logging_policy import FOLDER, randomised
+from pipelines.policy import LADDER, QUOTE, TERMS_OF_SALE, Belief, Terms, decide, in_words
 from pipelines.tables import OffersInfo
 from pipelines.value import Floats, Logged
 
@@ -26,9 +27,9 @@ OFFERS, TRUTH, REFERENCE = (
 
 @dataclass(frozen=True)
 class Window:
-    """The test window.
+    """The offers of a window as logged.
 
-    demand: (N, K) of a plain reference model fitted on the training window, for doubly robust scores.
+    demand: (N, K) of a plain reference model that was fitted on earlier offers, for doubly robust scores.
     truth: (N, K) true purchase probabilities, or None outside a simulation.
     """
 
@@ -45,27 +46,36 @@ class Window:
         return {n: self.offers[[n]].to_numpy(float) if n in self.offers else missing for n in TERMS_OF_SALE}
 
 
-def read_window(info: OffersInfo, reference: pd.DataFrame | None = None) -> Window:
-    """Return the test window; `reference` is the table of `baselines` (read where not given)."""
-    offers = read_table(OFFERS / "test.parquet")
-    reference = read_table(REFERENCE) if reference is None else reference
-    if not np.array_equal(reference["offer_id"].to_numpy(object), offers["offer_id"].to_numpy(object)):
-        raise InputError(f"{REFERENCE} speaks of other offers than {OFFERS / 'test.parquet'}: run `dvc repro`")
-    return window_of(offers, info, reference, truth_of(offers, info))
+def read_select(info: OffersInfo) -> Window:
+    """Return the select window, with the reference demand that `baselines` fitted on the fit window."""
+    path, shown = OFFERS / "select.parquet", read_table(FOLDER / "offers.parquet").query("window == 'select'")
+    offers, reference = read_table(path), read_table(REFERENCE)
+    for name, table in {str(REFERENCE): reference, str(FOLDER / "offers.parquet"): shown}.items():
+        if not np.array_equal(table["offer_id"].to_numpy(object), offers["offer_id"].to_numpy(object)):
+            raise InputError(f"{name} speaks of other offers than {path}: run `dvc repro`")
+    demand = reference[[f"q_{k}" for k in range(len(info.ladder))]].to_numpy(float)
+    return window_of(offers, info, demand, shown["propensity"].to_numpy(float), truth_of(offers, info))
 
 
-def window_of(offers: pd.DataFrame, info: OffersInfo, reference: pd.DataFrame, truth: Floats | None) -> Window:
-    """Return the window of `offers`, whose rows `reference` (q_0 …, propensity) follows."""
+def window_of(
+    offers: pd.DataFrame, info: OffersInfo, demand: Floats, propensity: Floats, truth: Floats | None = None
+) -> Window:
+    """Return the window of `offers`; demand: (N, K) of a reference; propensity: (N,) of the rungs shown.
+
+    Where some offers are flagged as priced at random (`info.anchored`), policies are compared on these alone.
+    """
+    if info.anchored and (kept := randomised(offers)).any():
+        offers, demand, propensity = offers[kept].reset_index(drop=True), demand[kept], propensity[kept]
+        truth = None if truth is None else truth[kept]
     prices = offers[["list_price"]].to_numpy(float) * np.array([info.ladder])
     cost = offers["unit_cost"].to_numpy(float)
     logged = Logged(
         rung=offers["rung"].to_numpy(np.int64),
-        propensity=reference["propensity"].to_numpy(float),
+        propensity=propensity,
         earned=(offers["price"].to_numpy(float) - cost) * offers["bought"].to_numpy(float),
         shopper=pd.factorize(offers["shopper_id"])[0],
         unit_profit=prices - cost[:, None],
     )
-    demand = reference[[f"q_{k}" for k in range(len(info.ladder))]].to_numpy(float)
     return Window(offers, info, logged, demand, truth)
 
 
@@ -81,11 +91,21 @@ def truth_of(offers: pd.DataFrame, info: OffersInfo) -> Floats | None:
 
 
 def targets(session: Any, window: Window) -> tuple[Floats, Floats]:
-    """Return what a policy graph does on the window: rung probabilities as it runs, and its greedy rungs, (N, K) each.
+    """Return rung probabilities as a policy graph runs, and its greedy rungs, on the window, (N, K) each."""
+    return targets_of(graph.run(session, window.offers, (*LADDER, "price")), window)
+
+
+def quotes(belief: Belief, window: Window, terms: Terms) -> dict[str, Any]:
+    """Return the quotes of the Python policy on the window, as `graph.run` gives them: (N,) and (N, K)."""
+    found = in_words(decide(belief, window.sale, terms))
+    return {name: values[:, 0] if name in QUOTE else values for name, values in found.items()}
+
+
+def targets_of(found: dict[str, Any], window: Window) -> tuple[Floats, Floats]:
+    """Return rung probabilities as a policy runs, and its greedy rungs, (N, K) each, from its quotes without `u`.
 
     A price between rungs (an ending moved it) is valued as the rung nearest to it.
     """
-    found = graph.run(session, window.offers, (*LADDER, "price"))
     list_price = window.offers[["list_price"]].to_numpy(float)
     quoted = on_ladder(found["price"][:, None] / list_price, window.info.ladder)
     rungs = nearest_rung(found["ladder_price"] / list_price, window.info.ladder)
@@ -122,7 +142,8 @@ def scores(target: Floats, window: Window) -> Floats:
 
 def worth(target: Floats, window: Window, confidence: float) -> dict[str, Any]:
     """Return what a policy (N, K) would have earned per 1,000 offers, by each estimator and by the truth."""
-    robust = value.interval(scores(target, window), window.logged.shopper, confidence)
+    floor = value.noise(target, window.demand, window.logged)
+    robust = value.interval(scores(target, window), window.logged.shopper, confidence, floor)
     normalised = value.interval(value.self_normalised(target, window.logged), window.logged.shopper, confidence)
     truth = true_value(target, window)
     w = value.weights(target, window.logged)
@@ -142,7 +163,7 @@ def worth(target: Floats, window: Window, confidence: float) -> dict[str, Any]:
         # 1 in the mean wherever every rung that the policy uses had a chance to be shown
         "mean_weight": dict(zip(("mean", "low", "high"), (weight.mean, weight.low, weight.high), strict=True)),
         "largest_weight": float(w.max()),
-        "observational": not window.info.propensity_logged,
+        "observational": not (window.info.propensity_logged or window.info.anchored),
     }
 
 
@@ -154,7 +175,8 @@ def _known(number: float) -> float | None:
 def gain_over(target: Floats, other: Floats, window: Window, confidence: float) -> dict[str, Any]:
     """Return the paired difference in profit per 1,000 offers of two policies (N, K), with its interval."""
     difference = scores(target, window) - scores(other, window)
-    found = value.interval(difference, window.logged.shopper, confidence)
+    floor = value.noise(target - other, window.demand, window.logged)
+    found = value.interval(difference, window.logged.shopper, confidence, floor)
     mine, theirs = true_value(target, window), true_value(other, window)
     return {
         "per_1000": 1000 * found.mean,

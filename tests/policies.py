@@ -9,12 +9,12 @@ from typing import Any
 
 from pipelines import graph
 from pipelines.config import Config, Tracking
-from pipelines.demand import Curve
 from pipelines.files import digest, write_json
 from pipelines.manifest import GRAPH, Field, Manifest
-from pipelines.policy import TERMS_OF_SALE, Terms
+from pipelines.policy import TERMS_OF_SALE, Belief, Terms
 from pipelines.pricing import Guardrails
 from pipelines.sources import MarketSource
+from tests.worlds import log_curve
 
 NUMERIC = ("days_since_purchase", "session_dwell", "item_rating")
 CATEGORICAL = ("country", "category")
@@ -45,7 +45,7 @@ def tiny_policy(
     currency: str = "EUR",
 ) -> Manifest:
     """Write policy.onnx and policy.json into `folder`; beta grows with item_rating and for the country 中国."""
-    terms = Terms(ladder, Curve("log", 0.0, 1.0), guardrails, cost_share=cost_share)
+    terms = Terms(ladder, tuple(sorted({*ladder, *LADDER})), guardrails, cost_share=cost_share)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / GRAPH).write_bytes(_graph(terms, alpha, beta))
     manifest = Manifest(
@@ -57,7 +57,7 @@ def tiny_policy(
         inputs=_fields(),
         outputs={"price": "price to charge"},
         terms=terms,
-        coefficients="logit q(m) = alpha - beta * log(m)",
+        demand="logit q(m) = alpha - beta * log(m)",
         assumptions=("No costs were given: unit cost is 40 % of the list price.",),
         data_sha256="d" * 64,
         git_commit="unknown",
@@ -70,7 +70,7 @@ def tiny_policy(
 
 @cache
 def _graph(terms: Terms, alpha: float, beta: float) -> bytes:
-    proto = graph.compose(NUMERIC, CATEGORICAL, lambda inputs: _coefficients(inputs, alpha, beta), terms)
+    proto = graph.compose(NUMERIC, CATEGORICAL, lambda inputs: _belief(inputs, alpha, beta, terms), terms)
     return proto.SerializeToString(deterministic=True)
 
 
@@ -82,7 +82,7 @@ def _fields() -> tuple[Field, ...]:
     )
 
 
-def _coefficients(inputs: dict, alpha: float, beta: float):
+def _belief(inputs: dict, alpha: float, beta: float, terms: Terms) -> Belief:
     import ndonnx as ndx
     import spox.opset.ai.onnx.ml.v4 as ml
 
@@ -99,10 +99,10 @@ def _coefficients(inputs: dict, alpha: float, beta: float):
     slope = beta + 0.5 * number("item_rating", 3.0, 5.0) + ndx.astype(china, ndx.float64)
     level = alpha + 0.002 * number("session_dwell", 60.0, 600.0) + ndx.astype(garden, ndx.float64)
     level = level - 0.001 * number("days_since_purchase", 30.0, 365.0)
-    return ndx.astype(ndx.concat([level, slope], axis=1), ndx.float32).unwrap_spox()
+    return Belief([log_curve(terms.knots).probability(ndx.concat([level, slope], axis=1))], (1.0,))
 
 
-def shop(verdict: str = "PASS", model: str = "pricing", source: str = "market") -> Manifest:
+def shop(verdict: str = "promote", model: str = "pricing", source: str = "market") -> Manifest:
     """Write models/ of a finished `choose` into the current folder: challenger `tiny`, list price, verdict."""
     tiny_policy(Path("models/baselines/list_price"), "list_price", model=model, source=source, ladder=(1.0,))
     write_json(Path("models/scorecards/baselines.json"), {"policies": {"list_price": {"log_loss": 0.7}}})

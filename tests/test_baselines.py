@@ -6,27 +6,31 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipelines import baselines, graph, window
-from pipelines.baselines import demand_model, imitation, logged_worth, logging_policy, reference_of
+from pipelines.baselines import imitation, impersonal, logged_worth
+from pipelines.candidates import load_demand
+from pipelines.candidates.learning import weighted
+from pipelines.demand import probability
 from pipelines.encoder import Encoder
 from pipelines.files import read_json, read_table
+from pipelines.logging_policy import FOLDER
 from pipelines.manifest import GRAPH, Manifest
-from pipelines.policy import Terms
 from pipelines.pricing import Guardrails
 from pipelines.window import on_ladder, scores
 from tests import worlds
-from tests.worlds import CATEGORICAL, LADDER, LOG, NUMERIC, config, enter_shop, info, offers
+from tests.worlds import CATEGORICAL, LADDER, NUMERIC, config, enter_shop, info, offers, terms
 
-FREE = Terms(LADDER, LOG, Guardrails())
+FREE = terms()
 
 
 @pytest.fixture(scope="module")
 def learned():
-    """A train and a valid window, and the reference model on them."""
-    train, valid = offers(4000, 0)[0], offers(500, 1)[0]
-    return train, valid, demand_model((NUMERIC, CATEGORICAL), train, valid, 0)
+    """What `baselines` learns of a fit and a select window, by name."""
+    fit, select = weighted(offers(4000, 0)[0]), weighted(offers(500, 1)[0])
+    return baselines.learned(fit, pd.concat([fit, select], ignore_index=True), info(), 0)
 
 
 def confounded(rows: int, seed: int):
@@ -40,54 +44,43 @@ def confounded(rows: int, seed: int):
 
 def test_the_reference_learns_demand(learned) -> None:
     """On other offers it is nearer to the truth than one curve for all, which in turn falls with the price."""
-    train, valid, model = learned
-    test, truth = offers(1000, 2)
+    later, truth = offers(1000, 2)
     q = truth.drop(columns="offer_id").to_numpy()
-    pooled = demand_model(((), ()), train, valid, 0).probability(test, np.array([LADDER]))
-    found = model.probability(test, np.array([LADDER]))
+    pooled, found = (probability(learned[name], later) for name in ("everybody", "reference"))
     assert 0.7 * np.abs(pooled - q).mean() > np.abs(found - q).mean()
     assert (np.diff(pooled[0]) < 0).all()
     assert np.ptp(pooled, axis=0).max() < 1e-6
 
 
+def test_what_is_impersonal_does_not_see_a_person(learned) -> None:
+    """Its encoder has no personal column, so shoppers who differ in nothing else have one curve."""
+    assert (("list_price", "visits"), ()) == impersonal(info())
+    later = offers(50, 2)[0]
+    stranger = later.assign(age=0.99, country="unheard of")
+    for name in ("impersonal", "impersonal_trial"):
+        np.testing.assert_array_equal(probability(learned[name], later), probability(learned[name], stranger))
+    assert np.abs(probability(learned["reference"], later) - probability(learned["reference"], stranger)).max() > 0.05
+
+
+def test_a_trial_knows_the_fit_window_alone() -> None:
+    """Other outcomes on the select window change what is learned on both windows, and no trial."""
+    fit, select = weighted(offers(800, 0)[0]), weighted(offers(400, 1)[0])
+    other = select.assign(bought=(select["rung"] == 4).astype(np.int64))
+    first, second = (
+        baselines.learned(fit, pd.concat([fit, table], ignore_index=True), info(), 0) for table in (select, other)
+    )
+    later = offers(50, 2)[0]
+    same = {name: np.array_equal(probability(first[name], later), probability(second[name], later)) for name in first}
+    assert same == {name: name.endswith("_trial") for name in first}
+
+
 def test_the_reference_table_follows_the_offers(learned) -> None:
-    """Row by row, with the logged propensities where there are any."""
-    train, _, model = learned
-    test = offers(100, 2)[0].assign(propensity=np.linspace(0.1, 0.9, 100))
-    table = reference_of(model, train, test, info(), 0)
-    assert ["offer_id", *(f"q_{k}" for k in range(5)), "propensity"] == list(table.columns)
-    assert test["offer_id"].tolist() == table["offer_id"].tolist()
-    assert test["propensity"].tolist() == table["propensity"].tolist()
-    np.testing.assert_allclose(model.probability(test, np.array([LADDER]))[:, 2], table["q_2"])
-
-
-def test_unlogged_propensities_are_guessed_from_what_was_shown(learned) -> None:
-    """Those of the rung shown: high for the usual price of the shopper's group, low for the other, never nought."""
-    train, test = confounded(4000, 5), confounded(1000, 6)
-    table = reference_of(learned[2], train, test.assign(propensity=np.nan), info(propensity_logged=False), 0)
-    usual = test["rung"].to_numpy() == np.where(test["age"] > 0.5, 3, 1)
-    assert table["propensity"][usual].mean() > 0.6
-    assert table["propensity"][~usual].mean() < 0.25
-    assert table["propensity"].min() >= 0.01
-
-
-def test_guessed_propensities_are_about_probabilities() -> None:
-    """Over the rungs they sum to 1, but for what the least of them are raised by; a rung never shown has the least."""
-    train = confounded(2000, 5)
-    train = train[train["rung"] != 4]
-    encoder = Encoder.fit(train, NUMERIC, CATEGORICAL)
-    found = logging_policy(encoder, train, confounded(200, 6), 5, 0)
-    assert (200, 5) == found.shape
-    assert {0.01} == set(found[:, 4])
-    np.testing.assert_allclose(found.sum(axis=1), 1, atol=0.05)
-    assert np.array_equal(found, logging_policy(encoder, train, confounded(200, 6), 5, 0))
-
-
-def test_a_log_of_one_rung_has_that_rung() -> None:
-    """Nothing to regress: it was shown with certainty."""
-    train = confounded(300, 5).assign(rung=2)
-    found = logging_policy(Encoder.fit(train, NUMERIC, CATEGORICAL), train, train.head(7), 5, 0)
-    assert [[0.01, 0.01, 1.0, 0.01, 0.01]] * 7 == found.tolist()
+    """Row by row: each offer's curve at the rungs."""
+    later = offers(100, 2)[0]
+    table = baselines.curves(learned["reference"], later)
+    assert ["offer_id", *(f"q_{k}" for k in range(5))] == list(table.columns)
+    assert later["offer_id"].tolist() == table["offer_id"].tolist()
+    np.testing.assert_array_equal(probability(learned["reference"], later)[:, 2], table["q_2"])
 
 
 def test_imitation_repeats_the_prices_of_the_past() -> None:
@@ -133,29 +126,58 @@ def test_the_list_price_is_packed_like_a_candidate(shop: Path) -> None:
 
 
 def test_every_baseline_has_a_scorecard(shop: Path) -> None:
-    """List price, best single multiplier, imitation and the log; bounds where the truth is known."""
+    """List price, best single multiplier, imitation, nothing personal and the log; bounds where the truth is known."""
     found = read_json(Path("models/scorecards/baselines.json"))
-    assert {"list_price", "single", "imitation", "logged"} == set(found["policies"])
+    assert {"list_price", "single", "imitation", "no_personal", "logged"} == set(found["policies"])
     for name, card in found["policies"].items():
         assert card["profit_low"] < card["profit_per_1000"] < card["profit_high"], name
         assert card["true_profit_per_1000"] <= found["bounds"]["perfect_per_1000"], name
     assert found["policies"]["single"]["multiplier"] in LADDER
-    assert 0 < found["policies"]["list_price"]["log_loss"] < 1
+    assert found["single"] in LADDER
+    assert 0 < found["policies"]["list_price"]["balanced_log_loss"] < 1
+    assert 400 == found["policies"]["list_price"]["offers"]
     assert 0 == found["policies"]["list_price"]["gain_over_list_price"]["per_1000"]
     assert found["bounds"]["best_single_per_1000"] <= found["bounds"]["perfect_per_1000"]
 
 
-def test_the_best_single_multiplier_is_chosen_before_the_test_window(shop: Path) -> None:
-    """Changing outcomes of the test window changes no multiplier and no reference demand."""
-    before = read_json(Path("models/scorecards/baselines.json")), read_table(window.REFERENCE)
-    table = read_table(Path("data/offers/test.parquet"))
+def spoil(name: str) -> None:
+    """Let the outcomes of a window say that only the dearest rung sells."""
+    table = read_table(Path(f"data/offers/{name}.parquet"))
     table["bought"] = (table["rung"] == 4).astype(np.int64)
-    table.to_parquet("data/offers/test.parquet")
+    table.to_parquet(f"data/offers/{name}.parquet")
+
+
+def test_what_is_valued_on_select_was_chosen_before_it(shop: Path) -> None:
+    """Other outcomes on select change no multiplier and no reference demand there, but what is taken to certify."""
+    before = read_json(Path("models/scorecards/baselines.json")), read_table(window.REFERENCE)
+    settled = probability(load_demand(Path("models/baselines/reference")), offers(50, 9)[0])
+    spoil("select")
     baselines.main(config())
     after = read_json(Path("models/scorecards/baselines.json")), read_table(window.REFERENCE)
-    assert before[0]["policies"]["single"]["multiplier"] == after[0]["policies"]["single"]["multiplier"]
-    assert before[0]["policies"]["single"]["profit_per_1000"] != after[0]["policies"]["single"]["profit_per_1000"]
+    single = [found[0]["policies"]["single"] for found in (before, after)]
+    assert single[0]["multiplier"] == single[1]["multiplier"]
+    assert single[0]["profit_per_1000"] != single[1]["profit_per_1000"]
     assert before[1].equals(after[1])
+    again = probability(load_demand(Path("models/baselines/reference")), offers(50, 9)[0])
+    assert np.abs(settled - again).max() > 0.01
+
+
+def test_nothing_here_reads_the_certify_window(shop: Path) -> None:
+    """Without it, the same files come out."""
+    before = {p: p.read_bytes() for p in baselines.MODELS.rglob("*") if p.is_file()}
+    Path("data/offers/certify.parquet").unlink()
+    baselines.main(config())
+    assert before == {p: p.read_bytes() for p in baselines.MODELS.rglob("*") if p.is_file()}
+
+
+def test_propensities_come_from_what_is_known_of_the_log(shop: Path) -> None:
+    """Halving them doubles the weights of the best single price; the list price has none to gain or lose."""
+    before = read_json(Path("models/scorecards/baselines.json"))["policies"]["imitation"]["largest_weight"]
+    table = read_table(FOLDER / "offers.parquet")
+    table.assign(propensity=table["propensity"] / 2).to_parquet(FOLDER / "offers.parquet")
+    baselines.main(config())
+    after = read_json(Path("models/scorecards/baselines.json"))["policies"]["imitation"]["largest_weight"]
+    assert 2 * before == pytest.approx(after)
 
 
 def test_outside_a_simulation_there_are_no_bounds(shop: Path) -> None:

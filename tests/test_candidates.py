@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 import spox
 
-from pipelines.candidates import Candidate, History, family_module, load_candidate
-from pipelines.demand import SMALLEST_BETA, Curve, Learning, log_loss
+from pipelines.candidates import Candidate, History, family_module, linear, load_demand
+from pipelines.candidates.controls import Controls
+from pipelines.demand import LINKS, SMALLEST_BETA, Curve, Learning, log_loss, probability
 from pipelines.encoder import Encoder
 from pipelines.errors import InputError
-from tests.worlds import CATEGORICAL, LADDER, NUMERIC, offers
+from tests.worlds import CATEGORICAL, LADDER, NUMERIC, in_graph, offers
 
 SMALL: dict[str, dict[str, Any]] = {
     "linear": {},
@@ -26,35 +27,40 @@ SMALL: dict[str, dict[str, Any]] = {
     "dnn": {"epochs": 15, "members": 2, "hidden": (16, 8), "learning_rate": 5e-3},
 }
 EVERY = pytest.mark.parametrize("family", SMALL)
-RUNGS = np.array([LADDER])
+BOTH = pytest.mark.parametrize("link", LINKS)
 
 
-def _windows(table: pd.DataFrame) -> tuple[Encoder, Curve, Learning, Learning]:
+def _windows(table: pd.DataFrame, link: str = "logit") -> tuple[Encoder, Curve, Learning, Learning]:
     """Return the first three quarters of a table to learn from and the rest to stop on, encoded."""
     cut = 3 * len(table) // 4
-    train, valid = table[:cut], table[cut:]
-    encoder = Encoder.fit(train, NUMERIC, CATEGORICAL)
-    curve = Curve.fit("log", train["multiplier"].to_numpy())
+    early, late = table[:cut], table[cut:]
+    encoder = Encoder.fit(early, NUMERIC, CATEGORICAL)
+    curve = Curve.fit(link, "log", LADDER, early["multiplier"].to_numpy())
     learnings = [
-        Learning(encoder.encode(w), curve.t(w["multiplier"].to_numpy()), w["bought"].to_numpy()) for w in (train, valid)
+        Learning(encoder.encode(w), curve.t(w["multiplier"].to_numpy()), w["bought"].to_numpy(), np.ones(len(w)), link)
+        for w in (early, late)
     ]
     return encoder, curve, *learnings
 
 
-def _fit(family: str, table: pd.DataFrame, seed: int = 5) -> tuple[Candidate, History]:
-    module, (encoder, curve, train, valid) = family_module(family), _windows(table)
-    model, history = module.fit(train, valid, module.Settings(**SMALL[family]), seed)
-    return Candidate(encoder, curve, model), history
+def _fit(family: str, table: pd.DataFrame, seed: int = 5, link: str = "logit") -> tuple[Candidate, History]:
+    module, (encoder, curve, early, late) = family_module(family), _windows(table, link)
+    model, history, _ = module.fit(early, late, module.Settings(**SMALL[family]), seed)
+    return Candidate(encoder, curve, model, family, Controls()), history
 
 
 @functools.cache
-def _fitted(family: str) -> Candidate:
+def _fitted(family: str, link: str = "logit") -> Candidate:
     """Return the candidate after a look at 4,000 randomised offers."""
-    return _fit(family, offers(4000)[0])[0]
+    return _fit(family, offers(4000)[0], link=link)[0]
+
+
+def _coefficients(candidate: Candidate, table: pd.DataFrame) -> np.ndarray:
+    return candidate.model.coefficients(candidate.encoder.encode(table))
 
 
 def _extremes() -> pd.DataFrame:
-    """Return contexts that no training window has: missing, unseen, huge, negative."""
+    """Return contexts that no fit window has: missing, unseen, huge, negative."""
     table = offers(400, seed=9)[0]
     table.loc[:49, list(NUMERIC)] = np.nan
     table.loc[50:99, "list_price"] = 1e12
@@ -73,10 +79,11 @@ def _run(candidate: Candidate, z: np.ndarray) -> np.ndarray:
 
 
 @EVERY
-def test_same_seed_same_result(family: str, tmp_path: Path) -> None:
+@BOTH
+def test_same_seed_same_result(family: str, link: str, tmp_path: Path) -> None:
     """A second fit gives the same files to the byte, so that DVC sees no change."""
-    _fit(family, offers(1500)[0])[0].save(tmp_path / "one")
-    _fit(family, offers(1500)[0])[0].save(tmp_path / "two")
+    _fit(family, offers(1500)[0], link=link)[0].save(tmp_path / "one")
+    _fit(family, offers(1500)[0], link=link)[0].save(tmp_path / "two")
     files = sorted(p.relative_to(tmp_path / "one") for p in (tmp_path / "one").rglob("*.*"))
     assert len(files) >= 3
     for file in files:
@@ -86,12 +93,12 @@ def test_same_seed_same_result(family: str, tmp_path: Path) -> None:
 @EVERY
 def test_inputs_stay_as_they_were(family: str) -> None:
     """Neither fitting nor predicting writes into what it is given."""
-    _, _, train, valid = _windows(offers(1200)[0])
-    copies = [array.copy() for w in (train, valid) for array in (w.z, w.t, w.bought)]
+    _, _, early, late = _windows(offers(1200)[0])
+    copies = [array.copy() for w in (early, late) for array in (w.z, w.t, w.bought, w.weight)]
     module = family_module(family)
-    model, _ = module.fit(train, valid, module.Settings(**SMALL[family]), 5)
-    model.coefficients(valid.z)
-    for before, after in zip(copies, [a for w in (train, valid) for a in (w.z, w.t, w.bought)], strict=True):
+    model, *_ = module.fit(early, late, module.Settings(**SMALL[family]), 5)
+    model.coefficients(late.z)
+    for before, after in zip(copies, [a for w in (early, late) for a in (w.z, w.t, w.bought, w.weight)], strict=True):
         np.testing.assert_array_equal(before, after)
 
 
@@ -100,14 +107,16 @@ def test_columns_are_found_by_name(family: str) -> None:
     """Neither the order of the columns nor further ones matter."""
     table = offers(300, seed=3)[0]
     turned = table[table.columns[::-1]].assign(tomorrow=1.0)
-    np.testing.assert_array_equal(_fitted(family).coefficients(table), _fitted(family).coefficients(turned))
+    np.testing.assert_array_equal(probability(_fitted(family), table), probability(_fitted(family), turned))
 
 
 @EVERY
-def test_curves_are_finite_and_fall(family: str) -> None:
+@BOTH
+def test_curves_are_finite_and_fall(family: str, link: str) -> None:
     """Whatever the context, probabilities are probabilities and a higher price never sells more."""
     table = _extremes()
-    coefficients, q = _fitted(family).coefficients(table), _fitted(family).probability(table, RUNGS)
+    candidate = _fitted(family, link)
+    coefficients, q = _coefficients(candidate, table), probability(candidate, table)
     assert coefficients.dtype == np.float32
     assert coefficients.shape == (len(table), 2)
     assert coefficients[:, 1].min() >= np.float32(SMALLEST_BETA)
@@ -118,9 +127,10 @@ def test_curves_are_finite_and_fall(family: str) -> None:
 
 
 @EVERY
-def test_the_graph_is_the_model(family: str) -> None:
+@BOTH
+def test_the_graph_is_the_model(family: str, link: str) -> None:
     """ONNX Runtime gives the coefficients of Python, also far outside of what was seen, and for one row alone."""
-    candidate = _fitted(family)
+    candidate = _fitted(family, link)
     z = candidate.encoder.encode(pd.concat([offers(2000, seed=4)[0], _extremes()]))
     z = np.concatenate([z, 30 * np.ones((1, z.shape[1]), np.float32), -30 * np.ones((1, z.shape[1]), np.float32)])
     np.testing.assert_allclose(candidate.model.coefficients(z), _run(candidate, z), rtol=1e-5, atol=1e-5)
@@ -128,23 +138,45 @@ def test_the_graph_is_the_model(family: str) -> None:
 
 
 @EVERY
+@BOTH
+def test_the_graph_has_the_curves(family: str, link: str) -> None:
+    """From the raw columns on, words and missing numbers among them, ONNX gives the probabilities of Python."""
+    candidate, table = _fitted(family, link), pd.concat([offers(300, seed=4)[0], _extremes()])
+    (found,) = in_graph(candidate, table)
+    np.testing.assert_allclose(probability(candidate, table), found, rtol=1e-4, atol=1e-7)
+
+
+@EVERY
+@BOTH
+def test_settled_settings_run_without_a_select_window(family: str, link: str) -> None:
+    """On the same offers they give a model near the one that the select window chose, and nothing is chosen anew."""
+    module, (_, _, early, late) = family_module(family), _windows(offers(2000)[0], link)
+    model, _, settled = module.fit(early, late, module.Settings(**SMALL[family]), 5)
+    again, history, kept = module.fit(early, None, settled, 5)
+    assert settled == kept
+    assert np.isfinite(history["fit_log_loss"]).all()
+    assert late.loss(model.coefficients(late.z)) == pytest.approx(late.loss(again.coefficients(late.z)), abs=0.01)
+
+
+@EVERY
 def test_saved_and_loaded_is_the_same(family: str, tmp_path: Path) -> None:
     """A candidate read back answers to the last bit as before, and holds no pickle."""
     table = _extremes()
     _fitted(family).save(tmp_path)
-    np.testing.assert_array_equal(
-        _fitted(family).coefficients(table), load_candidate(tmp_path, family).coefficients(table)
-    )
+    loaded = load_demand(tmp_path)
+    assert (_fitted(family).family, _fitted(family).curve) == (loaded.family, loaded.curve)
+    np.testing.assert_array_equal(probability(_fitted(family), table), probability(loaded, table))
     assert {p.suffix for p in tmp_path.rglob("*.*")} <= {".json", ".npz"}
 
 
 @EVERY
-@pytest.mark.parametrize("rows", [40, 400])
-def test_few_offers_are_enough_to_answer(family: str, rows: int) -> None:
+@BOTH
+@pytest.mark.parametrize("rows", [40, 100])
+def test_few_offers_are_enough_to_answer(family: str, link: str, rows: int) -> None:
     """A short window gives a curve, not an error, and the log loss of both windows step by step."""
-    candidate, history = _fit(family, offers(rows)[0])
-    assert np.isfinite(candidate.probability(_extremes(), RUNGS)).all()
-    assert {"train_log_loss", "valid_log_loss"} <= set(history)
+    candidate, history = _fit(family, offers(rows)[0], link=link)
+    assert np.isfinite(probability(candidate, _extremes())).all()
+    assert {"fit_log_loss", "select_log_loss"} <= set(history)
     assert 1 == len({len(values) for values in history.values()})
     assert np.isfinite(list(history.values())).all()
 
@@ -152,7 +184,7 @@ def test_few_offers_are_enough_to_answer(family: str, rows: int) -> None:
 @EVERY
 def test_nobody_bought(family: str) -> None:
     """Where nobody bought, hardly anybody is expected to."""
-    q = _fit(family, offers(400)[0].assign(bought=0))[0].probability(_extremes(), RUNGS)
+    q = probability(_fit(family, offers(400)[0].assign(bought=0))[0], _extremes())
     assert np.isfinite(q).all()
     assert q[:, 2].mean() < 0.05
 
@@ -161,25 +193,26 @@ def test_nobody_bought(family: str) -> None:
 def test_a_price_that_never_moved_teaches_no_slope(family: str) -> None:
     """Without price changes every slope stays at its floor: nothing is made up."""
     candidate, _ = _fit(family, offers(800)[0].assign(multiplier=0.9))
-    beta = candidate.coefficients(_extremes())[:, 1]
+    beta = _coefficients(candidate, _extremes())[:, 1]
     np.testing.assert_allclose(np.full(len(beta), SMALLEST_BETA), beta, atol=1e-4)
 
 
 @EVERY
 def test_no_context_at_all(family: str) -> None:
     """With the constant alone every shopper has the one pooled curve."""
-    module, (_, _, train, valid) = family_module(family), _windows(offers(800)[0])
-    pooled = [dataclasses.replace(w, z=w.z[:, -1:]) for w in (train, valid)]
-    model, _ = module.fit(*pooled, module.Settings(**SMALL[family]), 5)
+    module, (_, _, early, late) = family_module(family), _windows(offers(800)[0])
+    pooled = [dataclasses.replace(w, z=w.z[:, -1:]) for w in (early, late)]
+    model, *_ = module.fit(*pooled, module.Settings(**SMALL[family]), 5)
     assert 1 == len(np.unique(model.coefficients(pooled[1].z), axis=0))
 
 
 @EVERY
-def test_a_known_sensitivity_is_found(family: str) -> None:
+@BOTH
+def test_a_known_sensitivity_is_found(family: str, link: str) -> None:
     """The sensitive half is found to be so, and the mean elasticity is right to a quarter."""
-    candidate, _ = _fit(family, offers(12_000, seed=1)[0])
+    candidate, _ = _fit(family, offers(12_000, seed=1)[0], link=link)
     fresh, true = offers(2000, seed=2)
-    q, old = candidate.probability(fresh, RUNGS), fresh["age"].to_numpy() > 0.5
+    q, old = probability(candidate, fresh), fresh["age"].to_numpy() > 0.5
     true_q = true.drop(columns="offer_id").to_numpy()
     true_slope, slope = (np.log(p[:, 1] / p[:, 3]) / np.log(LADDER[3] / LADDER[1]) for p in (true_q, q))
     assert true_slope.mean() == pytest.approx(slope.mean(), rel=0.25)
@@ -195,7 +228,7 @@ def test_a_shuffled_outcome_teaches_nothing(family: str) -> None:
     candidate, _ = _fit(family, table)
     fresh = offers(20_000, seed=6)[0]
     bought = np.random.default_rng(1).permutation(fresh["bought"])
-    own = log_loss(bought, candidate.probability(fresh, fresh[["multiplier"]].to_numpy())[:, 0])
+    own = log_loss(bought, probability(candidate, fresh)[np.arange(len(fresh)), fresh["rung"]])
     pooled = log_loss(bought, np.full(len(bought), table["bought"].mean()))
     assert pooled == pytest.approx(own, abs=0.01)
 
@@ -217,3 +250,52 @@ def test_wrong_settings_are_refused(family: str, wrong: dict[str, Any]) -> None:
     """A setting under which nothing can be learned is named when it is made."""
     with pytest.raises(InputError, match=rf"model\.{family}\.{next(iter(wrong))}="):
         family_module(family).Settings(**wrong)
+
+
+def _logit_truth(rows: int, link: str) -> tuple[Learning, np.ndarray]:
+    """Return a window whose coefficients are linear in three columns, and the weights (6,) on their regressors."""
+    rng = np.random.default_rng(3)
+    z = np.column_stack([rng.normal(size=(rows, 2)), np.ones(rows)]).astype(np.float32)
+    t, true = rng.normal(size=rows), np.array([0.4, -0.3, -0.2, 0.25, 0.0, 0.8])
+    window = Learning(z, t, np.zeros(rows, np.int64), np.ones(rows), link)
+    q = window.probability(linear.as_model(true).coefficients(z))
+    return dataclasses.replace(window, bought=(rng.random(rows) < q).astype(np.int64)), true
+
+
+@pytest.mark.parametrize("strength", [1.0, 30.0])
+def test_newton_is_the_penalised_logistic_regression(strength: float) -> None:
+    """Under logit it solves what scikit-learn solves, the constants unshrunk, with the two half offers added."""
+    from sklearn.linear_model import LogisticRegression
+
+    window, _ = _logit_truth(2000, "logit")
+    columns = linear.regressors(window)
+    found = linear.newton(columns, window, strength, np.zeros(6))
+    constants = np.array([1, 1, 100, 1, 1, 100.0])  # a column times 100: its weight is hardly shrunk
+    ghost = np.array([[0, 0, 1.0, 0, 0, 0]] * 2)
+    rows, outcome = np.vstack([columns, ghost]) * constants, np.append(window.bought, [0, 1])
+    weight = np.append(np.ones(2000), [0.5, 0.5])
+    reference = LogisticRegression(C=1 / strength, fit_intercept=False, tol=1e-10, max_iter=10_000)
+    expected = reference.fit(rows, outcome, sample_weight=weight).coef_[0] * constants
+    np.testing.assert_allclose(expected, found, atol=2e-3)
+
+
+@BOTH
+def test_newton_recovers_the_truth_of_its_link(link: str) -> None:
+    """With 40,000 offers every weight comes back, and under the other link it does not."""
+    window, true = _logit_truth(40_000, link)
+    found = linear.newton(linear.regressors(window), window, 1.0, np.zeros(6))
+    np.testing.assert_allclose(true, found, atol=0.05)
+    other = dataclasses.replace(window, link=LINKS[link == "logit"])
+    assert abs(linear.newton(linear.regressors(other), other, 1.0, np.zeros(6)) - true).max() > 0.2
+
+
+def test_settled_settings_hold_one_choice() -> None:
+    """What the select window chose is kept in the settings: one strength, one share, so many rounds, one epoch."""
+    *_, early, late = _windows(offers(1500)[0])
+    settled = {}
+    for family, small in SMALL.items():
+        module = family_module(family)
+        settled[family] = module.fit(early, late, module.Settings(**small), 5)[2]
+    assert 1 == len(settled["linear"].l2) == len(settled["forest"].shares) == len(settled["gbm"].base_l2)
+    assert 1 <= settled["gbm"].rounds <= SMALL["gbm"]["rounds"]
+    assert 1 <= settled["dnn"].stop <= SMALL["dnn"]["epochs"]

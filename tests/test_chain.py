@@ -21,6 +21,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+CONTENDERS = ("linear", "forest", "gbm", "dnn", "ensemble")
 # Commands that stay up until they are stopped, and the address at which each answers.
 SERVERS = {
     "mlflow ui": "http://127.0.0.1:5000/health",
@@ -85,9 +86,16 @@ def _champion(project: Path) -> dict[str, object]:
 
 
 def test_every_stage_leaves_its_result(project: Path) -> None:
-    """One run gives tables, candidates, scorecards, a verdict, and a registered challenger."""
-    assert {"verdict", "pick", "incumbent", "reason", "checks"} <= set(_champion(project))
-    for name in ("linear", "forest", "gbm", "dnn"):
+    """One run gives tables, contenders, scorecards, a choice, a verdict, a report, and a registered challenger."""
+    found, choice = _champion(project), json.loads((project / "models/choice.json").read_text())
+    assert {"verdict", "pick", "incumbent", "reason", "checks", "facts"} <= set(found)
+    assert (choice["pick"], choice["graph_sha256"]) == (found["pick"], found["graph_sha256"])
+    assert set(CONTENDERS) == set(choice["balanced_log_loss"])
+    assert 1 == len((project / "models/ledger.jsonl").read_text().splitlines())
+    report = (project / "models/report.html").read_text()
+    assert str(found["pick"]) in report
+    assert not re.search(r"(src|href)=.?https?:", report)
+    for name in CONTENDERS:
         card = json.loads((project / f"models/scorecards/{name}.json").read_text())
         assert card["agreement"]["passed"], name
         assert (project / f"models/plots/{name}/scorecard.png").stat().st_size > 10_000
@@ -95,17 +103,16 @@ def test_every_stage_leaves_its_result(project: Path) -> None:
 
 
 def test_the_scoreboard_has_every_policy(project: Path) -> None:
-    """A row per candidate and baseline, the verdict, and three commands to go on with."""
+    """A row per contender and baseline, the verdict, and three commands to go on with."""
     printed = _run("python -m pipelines.scoreboard", project)
     for name in (
         "list price",
-        "best single multiplier",
+        "best single price",
         "prices as logged",
         "imitation",
-        "linear",
-        "forest",
-        "gbm",
-        "dnn",
+        "nothing personal",
+        *CONTENDERS,
+        "Report: models/report.html",
     ):
         assert name in printed
     assert str(_champion(project)["verdict"]) in printed
@@ -129,14 +136,14 @@ def test_one_candidates_settings_rerun_that_candidate_alone(project: Path) -> No
 
 
 def test_a_guardrail_never_retrains(project: Path) -> None:
-    """Editing a guardrail re-exports and re-evaluates; training stays as it is."""
+    """Editing a guardrail exports and values anew; nothing is learned again."""
     path = project / "conf/guardrails/default.yaml"
     before = path.read_text()
     path.write_text(before.replace("largest_cut: 0.20", "largest_cut: 0.15"))
     changed = set(json.loads(_run("dvc status --json", project)))
     path.write_text(before)
-    assert {f"export@{name}" for name in ("linear", "forest", "gbm", "dnn")} <= changed
-    assert not any(name.startswith(("train", "features", "ingest")) for name in changed)
+    assert {"baselines", "certify", *(f"export@{name}" for name in CONTENDERS)} <= changed
+    assert not any(name.startswith(("train", "ensemble", "overlap", "features", "ingest")) for name in changed)
 
 
 def test_features_and_candidates_do_not_read_the_truth(project: Path, tmp_path: Path) -> None:
@@ -145,9 +152,12 @@ def test_features_and_candidates_do_not_read_the_truth(project: Path, tmp_path: 
     shutil.copytree(project, folder, symlinks=True)
     shutil.rmtree(folder / "data/truth")
     shutil.rmtree(folder / "data/offers")
-    shutil.rmtree(folder / "models/candidates/linear/demand")
-    _run("python -m pipelines.features && python -m pipelines.train candidate=linear", folder)
-    for name in ("data/offers/train.parquet", "data/offers/offers.json", "models/candidates/linear/demand/model.json"):
+    shutil.rmtree(folder / "models/overlap")
+    for part in ("trial", "demand"):
+        shutil.rmtree(folder / "models/candidates/linear" / part)
+    _run("for s in features overlap 'train candidate=linear'; do python -m pipelines.$s || exit 1; done", folder)
+    learned = [f"models/candidates/linear/{part}/about.json" for part in ("trial", "demand")]
+    for name in ("data/offers/fit.parquet", "data/offers/offers.json", "models/trained/linear.json", *learned):
         assert (project / name).read_bytes() == (folder / name).read_bytes(), name
 
 
@@ -219,9 +229,11 @@ def test_real_orders_are_never_promoted_by_themselves(tmp_path: Path) -> None:
     shutil.copy2(real, folder / "data/external")
     _edit(folder / "conf/config.yaml", "source: market", "source: online_retail")
     _edit(folder / "conf/config.yaml", "candidates: [linear, forest, gbm, dnn]", "candidates: [linear, gbm]")
+    _edit(folder / "conf/config.yaml", "[linear, forest, gbm, dnn, ensemble]", "[linear, gbm]")
     _edit(folder / "conf/source/online_retail.yaml", "days: null", "days: 60")
     _run("dvc repro && python -m pipelines.promote", folder)
-    assert ("REVIEW", "list_price") == (_champion(folder)["verdict"], _champion(folder)["incumbent"])
+    assert _champion(folder)["verdict"] in ("review", "reject")
+    assert "list_price" == _champion(folder)["incumbent"]
     printed = _run("python -m pipelines.scoreboard", folder)
     assert "OBSERVATIONAL" in printed
     assert "Champion: list_price." in printed
@@ -239,6 +251,7 @@ def test_a_teams_own_table_gets_a_policy(tmp_path: Path) -> None:
     _edit(folder / "conf/config.yaml", "source: market", "source: offers")
     _edit(folder / "conf/config.yaml", "guardrails: default", "guardrails: none")
     _edit(folder / "conf/config.yaml", "candidates: [linear, forest, gbm, dnn]", "candidates: [linear]")
+    _edit(folder / "conf/config.yaml", "[linear, forest, gbm, dnn, ensemble]", "[linear]")
     source = folder / "conf/source/offers.yaml"
     text = re.sub(r"(?m)^path: .*$", "path: data/external/offers.csv", source.read_text())
     text = re.sub(r"(?m)^  price: .*$", "  price: asked", text)

@@ -9,28 +9,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines import charts, graph
-from pipelines.manifest import GRAPH
+from pipelines import charts
 from pipelines.packing import pack, terms_of
-from tests.worlds import LADDER, LOG, candidate, config, info, offers, window
+from pipelines.window import quotes
+from tests.worlds import LADDER, belief, candidate, config, info, knowledge, offers, window
 
 
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory):
-    """A packed candidate: manifest and graph."""
-    folder = tmp_path_factory.mktemp("policy")
-    model = candidate(offers(400)[0])
-    terms = terms_of(config(), info(), LOG)
-    return pack(folder, config(), info(), offers(300)[0], model, terms, "linear", "linear"), graph.session(
-        folder / GRAPH
-    )
+    """A packed candidate: its manifest, and what it quotes on a window."""
+    folder, known = tmp_path_factory.mktemp("policy"), knowledge(candidate(offers(400)[0]))
+    terms = terms_of(config(), info())
+    manifest = pack(folder, config(), info(), offers(300)[0], known, terms, "linear", "linear", "a tiny one")
+    return manifest, lambda found: quotes(known.belief(found.offers), found, terms)
 
 
 @pytest.fixture(scope="module")
 def drawn(policy, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that was drawn."""
     folder = tmp_path_factory.mktemp("plots") / "linear"
-    charts.draw(folder, *policy, window(600, seed=1))
+    (manifest, quoted), found = policy, window(600, seed=1)
+    charts.draw(folder, manifest, quoted(found), found)
     return folder
 
 
@@ -56,13 +55,16 @@ def test_shares_are_shares(drawn: Path) -> None:
     assert (pd.read_csv(drawn / "elasticity.csv")["middle"] < 0).all()
 
 
-def test_demand_by_decile_is_what_a_loop_finds(policy) -> None:
+def sloped(slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return curves through one half at the list price with these slopes, and minus the slopes as elasticities."""
+    return belief(np.zeros(len(slope)), slope).demand, -slope
+
+
+def test_demand_by_decile_is_what_a_loop_finds() -> None:
     """Offers of a tenth of the shoppers, by slope; predicted falls with the price in each; deciles rise in slope."""
-    manifest, _ = policy
     found = window(500, seed=1)
     slope = np.random.default_rng(0).gamma(2, 2, 500) + 0.1
-    coefficients = np.column_stack([np.zeros(500), slope])
-    table = charts.demand_by_decile(manifest, found, coefficients)
+    table = charts.demand_by_decile(found, *sloped(slope))
     assert [(g, m) for g in range(1, 11) for m in LADDER] == list(
         zip(table["decile"], table["multiplier"], strict=True)
     )
@@ -77,11 +79,11 @@ def test_demand_by_decile_is_what_a_loop_finds(policy) -> None:
         assert part["predicted"].is_monotonic_decreasing
 
 
-def test_a_rung_never_shown_has_no_observed_rate(policy) -> None:
+def test_a_rung_never_shown_has_no_observed_rate() -> None:
     """NaN, a gap in the picture, and the line is there all the same."""
     found = window(50, seed=1)
     never = dataclasses.replace(found, logged=dataclasses.replace(found.logged, rung=np.zeros(50, dtype=np.int64)))
-    table = charts.demand_by_decile(policy[0], never, np.column_stack([np.zeros(50), np.linspace(1, 2, 50)]))
+    table = charts.demand_by_decile(never, *sloped(np.linspace(1, 2, 50)))
     assert table[table["multiplier"] > 0.8]["observed"].isna().all()
     assert table["predicted"].notna().all()
 
@@ -89,7 +91,8 @@ def test_a_rung_never_shown_has_no_observed_rate(policy) -> None:
 @pytest.mark.parametrize("rows", [1, 3])
 def test_a_window_of_few_offers_is_drawn(policy, tmp_path: Path, rows: int) -> None:
     """Fewer offers than deciles and bins leave gaps, and no crash."""
-    charts.draw(tmp_path / "few", *policy, window(rows, seed=1))
+    (manifest, quoted), found = policy, window(rows, seed=1)
+    charts.draw(tmp_path / "few", manifest, quoted(found), found)
     assert 5 == len(list((tmp_path / "few").iterdir()))
 
 

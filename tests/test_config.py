@@ -54,11 +54,12 @@ def test_every_file_composes(source: str, guardrails: str, experiment: str) -> N
 
 
 def test_the_three_sets_of_guardrails_are_as_announced() -> None:
-    """default: cut 20 %, rise 10 %; discount_only: never above the list price; none: the ladder only."""
+    """default: cut 20 %, rise 10 %; discount_only: never above the list price; none: what was shown."""
     default, discount, none = (load([f"guardrails={n}"], CONF).guardrails for n in ("default", "discount_only", "none"))
     assert (0.20, 0.10) == (default.largest_cut, default.largest_rise)
     assert 0.0 == discount.largest_rise
-    assert Guardrails() == none
+    assert Guardrails(support=none.support) == none
+    assert 1 == len({rails.support for rails in (default, discount, none)})
 
 
 def test_lists_come_as_tuples() -> None:
@@ -88,9 +89,12 @@ def test_keys_left_at_their_default_can_be_set() -> None:
 
 
 def test_fewer_candidates() -> None:
-    """A shorter list leaves the others out."""
-    cfg = load(["candidates=[gbm]"], CONF)
-    assert (("gbm",), {"gbm"}) == (cfg.candidates, set(cfg.model))
+    """A shorter list leaves the others out; their mean may contend or not, and no candidate is left out of it."""
+    cfg = load(["candidates=[gbm]", "contenders=[gbm]"], CONF)
+    assert (("gbm",), ("gbm",), {"gbm"}) == (cfg.candidates, cfg.contenders, set(cfg.model))
+    assert "ensemble" == load(["candidates=[gbm]", "contenders=[gbm, ensemble]", "candidate=ensemble"], CONF).candidate
+    with pytest.raises(InputError, match=r"contenders=.* must be the candidates \['gbm'\], and 'ensemble'"):
+        load(["candidates=[gbm]"], CONF)
 
 
 @pytest.mark.parametrize(
@@ -163,12 +167,12 @@ def test_a_wrong_type_names_its_key(override: str, key: str) -> None:
         ("guardrails=zzz", r"there is no .*zzz\.yaml \(known: default, discount_only, none\)"),
         ("experiment=smoky", r"there is no .*\(did you mean 'smoke'\?\)"),
         ("source=", r"source=: there is no"),
-        ("candidate=gmb", r"candidate=gmb is not in candidates=.*did you mean 'gbm'\?"),
+        ("candidate=gmb", r"candidate=gmb is not in contenders=.*did you mean 'gbm'\?"),
         ("candidates=[]", "candidates is empty"),
         ("candidates=[gbm,tree]", r"tree.*did you mean|tree.*known"),
         ("model.gbm.family=gmb", r"family 'gmb' does not exist \(did you mean 'gbm'\?\)"),
         ("source.kind=shop", r"source\.kind=shop is not a kind of source"),
-        ("split.valid=0.9", r"split: valid=0\.9 and test=.* must be positive and sum to less than 1"),
+        ("split.select=0.9", r"split: select=0\.9 and certify=.* must be positive and sum to less than 1"),
         ("gate.confidence=1", r"gate\.confidence=1\.0 must lie between"),
         ("clean.events_per_minute=0", r"clean\.events_per_minute=0"),
         ("guardrails.exploration=2", r"guardrails\.exploration=2\.0 must lie in"),
@@ -271,12 +275,14 @@ def test_help_says_what_a_stage_is(monkeypatch: pytest.MonkeyPatch, capsys: pyte
 @pytest.mark.parametrize(
     ("cls", "values", "named"),
     [
-        (Split, {"valid": 0.0}, "valid=0.0"),
-        (Split, {"valid": 0.5, "test": 0.5}, "sum to less than 1"),
-        (Split, {"test": -0.1}, "test=-0.1"),
+        (Split, {"select": 0.0}, "select=0.0"),
+        (Split, {"select": 0.5, "certify": 0.5}, "sum to less than 1"),
+        (Split, {"certify": -0.1}, "certify=-0.1"),
         (Gate, {"confidence": 0.5}, "confidence=0.5"),
         (Gate, {"agreement": 0.0}, "agreement=0.0"),
         (Gate, {"agreement": 1.1}, "agreement=1.1"),
+        (Gate, {"support": 1.0}, "support=1.0"),
+        (Gate, {"unsupported": -0.1}, "unsupported=-0.1"),
         (Clean, {"events_per_minute": 0}, "events_per_minute=0"),
     ],
 )

@@ -1,17 +1,21 @@
-"""evaluate measures the graph that would serve, and logs what it writes."""
+"""evaluate measures a candidate's trial, as a policy on the select window, and logs what it writes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from pipelines import evaluate, scorecard
+from pipelines.candidates import load_demand
+from pipelines.demand import probability
 from pipelines.errors import InputError
 from pipelines.files import digest_folder, read_json, read_table
 from pipelines.manifest import GRAPH, Manifest
 from pipelines.window import TRUTH
-from tests.worlds import config, enter_shop, without_mlflow
+from tests.worlds import candidate, config, enter_shop, without_mlflow
 
 CARD, PLOTS = Path("models/scorecards/linear.json"), Path("models/plots/linear")
 
@@ -23,8 +27,8 @@ def logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list:
     return without_mlflow(monkeypatch)
 
 
-def test_the_scorecard_is_of_the_exported_graph(logged: list) -> None:
-    """Its digest, the candidate's name, and the check of the export are on it."""
+def test_the_scorecard_names_the_exported_graph(logged: list) -> None:
+    """Its digest, the name, and the check of the export are on it: by these `choose` knows what may serve."""
     manifest, card = Manifest.read(Path("models/candidates/linear")), read_json(CARD)
     assert (manifest.graph_sha256, manifest.data_sha256, "linear") == (
         card["graph_sha256"], card["data_sha256"], card["name"],
@@ -51,15 +55,49 @@ def test_evaluating_again_changes_nothing_but_the_time(logged: list) -> None:
     assert before == after
 
 
-def test_likelihood_for_the_pick_is_of_the_valid_window(logged: list) -> None:
-    """Balanced over the rungs, through the graph."""
-    from pipelines import graph
+def test_likelihood_for_the_pick_is_of_the_trial_on_select(logged: list) -> None:
+    """Balanced over the rungs, of the demand that learned on the fit window alone."""
+    select = read_table(Path("data/offers/select.parquet"))
+    curves = probability(load_demand(Path("models/candidates/linear/trial")), select)
+    q = curves[np.arange(len(select)), select["rung"]]
+    expected = scorecard.balanced_log_loss(select["bought"].to_numpy(), q, select["propensity"].to_numpy())
+    assert expected == pytest.approx(read_json(CARD)["balanced_log_loss"])
 
-    session = graph.session(Path("models/candidates/linear") / GRAPH)
-    valid = read_table(Path("data/offers/valid.parquet"))
-    q, _ = scorecard.shown_probability(session, Manifest.read(Path("models/candidates/linear")), valid)
-    expected = scorecard.balanced_log_loss(valid["bought"].to_numpy(), q, valid)
-    assert expected == pytest.approx(read_json(CARD)["valid_log_loss"])
+
+def test_what_is_exported_is_not_what_is_judged(logged: list) -> None:
+    """Another settled demand changes no number of the scorecard; another trial does."""
+    before, folder = read_json(CARD), Path("models/candidates/linear")
+    bent = candidate(read_table(Path("data/offers/fit.parquet")), bend=4.0)
+    for part, same in (("demand", True), ("trial", False)):
+        bent.save(folder / part)
+        evaluate.main(config())
+        after = read_json(CARD)
+        assert same == all(before[k] == after[k] for k in ("log_loss", "profit_per_1000", "claimed_per_1000")), part
+
+
+def test_evaluate_never_opens_the_certify_window(logged: list) -> None:
+    """Without it, the same scorecard comes out, on the offers of select."""
+    before = read_json(CARD)
+    Path("data/offers/certify.parquet").unlink()
+    evaluate.main(config())
+    assert before | {"quote_microseconds": 0} == read_json(CARD) | {"quote_microseconds": 0}
+    assert 400 == before["offers"]
+
+
+def test_what_the_model_claims_stands_beside_what_it_earns(logged: list) -> None:
+    """The optimism is the difference, whatever its sign."""
+    card = read_json(CARD)
+    assert card["claimed_per_1000"] - card["profit_per_1000"] == pytest.approx(card["optimism"])
+
+
+def without_truth(found: Any) -> Any:
+    """Return nested values without those that only the truth gives: true values, shares, what is kept of a gain."""
+    if isinstance(found, list):
+        return [without_truth(v) for v in found]
+    if not isinstance(found, dict):
+        return found
+    told = ("true", "truth", "share_of_gain", "interval_holds_truth", "kept", "quote_microseconds")
+    return {k: without_truth(v) for k, v in found.items() if not k.startswith(told)}
 
 
 def test_the_truth_gives_nothing_but_true_values(logged: list) -> None:
@@ -68,10 +106,8 @@ def test_the_truth_gives_nothing_but_true_values(logged: list) -> None:
     TRUTH.unlink()
     evaluate.main(config())
     after = read_json(CARD)
-    known = {"quote_microseconds", "true_profit_per_1000", "interval_holds_truth", "gain_over_list_price"}
-    known |= {"share_of_gain", "share_of_gain_as_run"}
-    assert {k: v for k, v in before.items() if k not in known} == {k: v for k, v in after.items() if k not in known}
-    assert after["true_profit_per_1000"] is None
+    assert without_truth(before) == without_truth(after)
+    assert (0 < before["true_profit_per_1000"]) > (after["true_profit_per_1000"] is not None)
     assert after["gain_over_list_price"] == before["gain_over_list_price"] | {"true_per_1000": None}
 
 

@@ -27,20 +27,20 @@ Tables = dict[str, pd.DataFrame]
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 999), count=st.integers(6, 80), distinct=st.integers(3, 30))
 def test_windows_follow_each_other(seed: int, count: int, distinct: int) -> None:
-    """All of train is before all of valid, and valid before test; offers of one time stay together."""
+    """All of fit is before all of select, and select before certify; offers of one time stay together."""
     minutes = np.sort(np.concatenate([[0, 1, 2], np.random.default_rng(seed).integers(0, distinct, count)]))
     times = pd.Timestamp("2026-01-01", tz="UTC") + pd.to_timedelta(minutes, unit="min")
     parts = features.windows(pd.DataFrame({"time": times}), Split(0.2, 0.3), seed=0)
     assert count + 3 == sum(map(len, parts.values()))
-    assert parts["train"]["time"].max() < parts["valid"]["time"].min()
-    assert parts["valid"]["time"].max() < parts["test"]["time"].min()
+    assert parts["fit"]["time"].max() < parts["select"]["time"].min()
+    assert parts["select"]["time"].max() < parts["certify"]["time"].min()
 
 
 def test_windows_keep_their_shares() -> None:
     """With many times the windows have the shares that were asked for."""
     times = pd.date_range("2026-01-01", periods=1_000, freq="min", tz="UTC")
     parts = features.windows(pd.DataFrame({"time": times}), Split(0.15, 0.45), seed=0)
-    assert {name: len(part) for name, part in parts.items()} == {"train": 400, "valid": 150, "test": 450}
+    assert {name: len(part) for name, part in parts.items()} == {"fit": 400, "select": 150, "certify": 450}
 
 
 def test_without_a_time_the_seed_draws_the_windows() -> None:
@@ -49,8 +49,8 @@ def test_without_a_time_the_seed_draws_the_windows() -> None:
     first, again, other = (features.windows(offers, Split(0.2, 0.3), seed) for seed in (1, 1, 2))
     assert [len(first[name]) for name in WINDOWS] == [50, 20, 30]
     assert list(range(100)) == sorted(n for part in first.values() for n in part["n"])
-    assert first["test"].equals(again["test"])
-    assert not first["test"].equals(other["test"])
+    assert first["certify"].equals(again["certify"])
+    assert not first["certify"].equals(other["certify"])
 
 
 def test_two_times_are_too_few() -> None:

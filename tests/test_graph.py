@@ -7,21 +7,23 @@ import pandas as pd
 import pytest
 
 from pipelines import graph
-from pipelines.demand import Curve
-from pipelines.policy import LADDER, QUOTE, TERMS_OF_SALE, Terms, decide, in_words
+from pipelines.policy import KNOTS, LADDER, QUOTE, TERMS_OF_SALE, Belief, Terms, decide, in_words
 from pipelines.pricing import Guardrails
-from tests.worlds import LOG, session
+from tests.worlds import belief, session
+from tests.worlds import terms as terms_of
 
 STRICT = Guardrails(largest_cut=0.2, largest_rise=0.1, margin_floor=0.05, minor_unit=0.01, exploration=0.1)
 ABSOLUTE = tuple(float(p) for p in range(19, 400, 20))
+ALL = (*QUOTE, *LADDER, *KNOTS)
 TERMS = {
-    "default": Terms((0.75, 0.8, 0.9, 1.0, 1.1, 1.2), Curve("log", -0.03, 0.15), STRICT),
-    "endings": Terms((0.8, 0.9, 1.0, 1.1), LOG, Guardrails(endings=(0.49, 0.99), minor_unit=0.01, exploration=0.5)),
-    "no minor unit": Terms((0.8, 1.0, 1.2), Curve("linear", 1.0, 0.2), Guardrails(exploration=0.3), cost_share=0.6),
-    "absolute prices": Terms(ABSOLUTE, Curve("linear", 150.0, 90.0), Guardrails(), fallback=159.0, cost_share=0.0),
-    "fallback between": Terms((0.7, 0.8, 0.9), LOG, STRICT, fallback=0.85),
-    "one rung": Terms((1.0,), LOG, STRICT),
-}  # fmt: skip
+    "default": terms_of((0.75, 0.8, 0.9, 1.0, 1.1, 1.2), STRICT),
+    "endings": terms_of((0.8, 0.9, 1.0, 1.1), Guardrails(endings=(0.49, 0.99), minor_unit=0.01, exploration=0.5)),
+    "no minor unit": terms_of((0.8, 1.0, 1.2), Guardrails(exploration=0.3), cost_share=0.6),
+    "absolute prices": terms_of(ABSOLUTE, Guardrails(), fallback=159.0, cost_share=0.0),
+    "fallback between": terms_of((0.7, 0.8, 0.9), STRICT, fallback=0.85),
+    "few rungs": terms_of((0.9, 1.1), STRICT, knots=(0.8, 0.9, 1.0, 1.1, 1.2)),
+    "one rung": terms_of((1.0,), STRICT, knots=(0.9, 1.0)),
+}
 
 
 def contexts(terms: Terms, rows: int, seed: int = 0) -> pd.DataFrame:
@@ -42,14 +44,16 @@ def contexts(terms: Terms, rows: int, seed: int = 0) -> pd.DataFrame:
             "min_price": gaps(price * rng.uniform(0.5, 1.2, rows)),
             "max_price": gaps(price * rng.uniform(0.7, max(terms.ladder) * 1.1, rows)),
             "u": gaps(rng.random(rows)),
+            "personal": rng.choice([0.0, 1.0, np.nan], rows),
         }
     )
 
 
 def in_python(table: pd.DataFrame, terms: Terms) -> dict[str, np.ndarray]:
     """Return the quotes of the Python policy, shaped as `graph.run` shapes them."""
-    quotes = in_words(decide(table[["a", "b"]].to_numpy(), {n: table[[n]].to_numpy() for n in TERMS_OF_SALE}, terms))
-    return {k: v if k in LADDER else v[:, 0] for k, v in quotes.items()}
+    sale = {n: table[[n]].to_numpy() for n in TERMS_OF_SALE}
+    quotes = in_words(decide(belief(table["a"], table["b"], terms.knots), sale, terms))
+    return {k: v[:, 0] if k in QUOTE else v for k, v in quotes.items()}
 
 
 def assert_same(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -> None:
@@ -60,7 +64,7 @@ def assert_same(expected: dict[str, np.ndarray], found: dict[str, np.ndarray]) -
         if name in ("price", "ladder_price", "rung", "guardrail", "fallback", "propensity"):
             np.testing.assert_array_equal(expected[name], values, err_msg=name)
         else:
-            np.testing.assert_allclose(values, expected[name], rtol=1e-12, atol=1e-15, err_msg=name)
+            np.testing.assert_allclose(values, expected[name], rtol=1e-12, atol=1e-13, err_msg=name)
 
 
 @pytest.mark.parametrize("name", TERMS)
@@ -68,8 +72,35 @@ def test_the_graph_quotes_as_python_does(name: str) -> None:
     """Every output of 3,000 contexts, whatever the terms."""
     terms, table = TERMS[name], contexts(TERMS[name], 3000)
     expected = in_python(table, terms)
-    assert_same(expected, graph.run(session(terms), table, (*QUOTE, *LADDER)))
+    assert_same(expected, graph.run(session(terms), table, ALL))
     assert 1 == len(terms.ladder) or len(set(expected["rung"])) > 1
+
+
+def test_members_that_disagree_and_rungs_never_shown_are_in_the_graph() -> None:
+    """Caution and support are decided in the graph as in Python, and both change what is quoted."""
+    import ndonnx as ndx
+
+    found, table = {}, contexts(TERMS["default"], 500)
+    knots = (0.8, 0.9, 1.0, 1.1, 1.2)
+    members = [belief(1.0, 0.5, knots).curves[0], belief(0.0, 8.0, knots).curves[0]]
+    shown = np.array([[0.01, 0.3, 0.3, 0.3, 0.09]])
+    for name, rails in {"free": Guardrails(), "wary": Guardrails(support=0.05, caution=0.7)}.items():
+        terms = terms_of(knots, rails, cost_share=0.3)
+
+        def believe(inputs: dict, terms=terms) -> Belief:
+            ones = 0 * ndx.asarray(inputs["list_price"]) + 1
+            share = None if terms.guardrails.support is None else ones * ndx.asarray(shown)
+            return Belief([ones * ndx.asarray(q) for q in members], (0.4, 0.6), share)
+
+        made = graph.session(graph.compose((), (), believe, terms).SerializeToString())
+        found[name] = graph.run(made, table, ALL)
+        share = None if terms.guardrails.support is None else np.repeat(shown, len(table), axis=0)
+        believed = Belief([np.repeat(q, len(table), axis=0) for q in members], (0.4, 0.6), share)
+        expected = in_words(decide(believed, {n: table[[n]].to_numpy() for n in TERMS_OF_SALE}, terms))
+        assert_same({k: v[:, 0] if k in QUOTE else v for k, v in expected.items()}, found[name])
+    assert (found["free"]["price"] != found["wary"]["price"]).mean() > 0.1
+    assert 0 in found["free"]["rung"]
+    assert 0 not in found["wary"]["rung"]
 
 
 def test_the_contexts_reach_every_answer() -> None:
@@ -85,10 +116,10 @@ def test_a_large_batch_is_run_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Parts of any size give what one run gives, in order, and nothing is lost at the seams."""
     terms = TERMS["default"]
     table = contexts(terms, 101)
-    whole = graph.run(session(terms), table, (*QUOTE, *LADDER))
+    whole = graph.run(session(terms), table, ALL)
     for size in (100, 101, 7, 1):
         monkeypatch.setattr(graph, "ROWS_AT_ONCE", size)
-        assert_same(whole, graph.run(session(terms), table, (*QUOTE, *LADDER)))
+        assert_same(whole, graph.run(session(terms), table, ALL))
 
 
 def test_more_rows_than_go_at_once() -> None:
@@ -103,9 +134,10 @@ def test_more_rows_than_go_at_once() -> None:
 def test_shapes_do_not_depend_on_the_number_of_rows(name: str, rows: int) -> None:
     """No row, one row and two: (N,) for a quote's fields, (N, K) for the ladder's, and Python's answers."""
     terms, table = TERMS[name], contexts(TERMS[name], rows, seed=5)
-    found = graph.run(session(terms), table, (*QUOTE, *LADDER))
+    found = graph.run(session(terms), table, ALL)
     assert {(rows,)} == {found[n].shape for n in QUOTE}
     assert {(rows, len(terms.ladder))} == {found[n].shape for n in LADDER}
+    assert {(rows, len(terms.knots))} == {found[n].shape for n in KNOTS}
     assert_same(in_python(table, terms), found)
 
 
@@ -114,7 +146,9 @@ def test_a_missing_column_counts_as_missing_values() -> None:
     terms = TERMS["default"]
     table = contexts(terms, 50)
     bare = table[["a", "b", "list_price", "unit_cost"]]
-    expected = graph.run(session(terms), bare.assign(min_price=np.nan, max_price=np.nan, u=np.nan, w=""))
+    expected = graph.run(
+        session(terms), bare.assign(**dict.fromkeys(("min_price", "max_price", "u", "personal"), np.nan), w="")
+    )
     assert_same(expected, graph.run(session(terms), bare))
     assert {1.0} == set(expected["propensity"])
 

@@ -10,21 +10,21 @@ import pytest
 
 from pipelines import graph
 from pipelines.candidates import Candidate, linear
-from pipelines.demand import Curve
 from pipelines.errors import InputError
 from pipelines.files import digest
 from pipelines.manifest import GRAPH, Manifest
 from pipelines.packing import OUTPUTS, git_commit, pack, registered_name, terms_of
-from pipelines.policy import LADDER, QUOTE
+from pipelines.policy import KNOTS, LADDER, QUOTE
 from pipelines.pricing import Guardrails
 from tests.worlds import LADDER as RUNGS
-from tests.worlds import LOG, candidate, config, info, offers
+from tests.worlds import candidate, config, info, knowledge, offers
 
 
 def packed(folder: Path, model: Candidate, **changes) -> Manifest:
     """Return the manifest of a candidate packed into `folder`."""
     cfg, table = config(**changes), offers(300)[0]
-    return pack(folder, cfg, info(), table, model, terms_of(cfg, info(), model.curve), "linear", "linear")
+    folder.mkdir(parents=True, exist_ok=True)
+    return pack(folder, cfg, info(), table, knowledge(model), terms_of(cfg, info()), "linear", "linear", "a line")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +45,7 @@ def test_a_policy_is_packed_and_may_serve(tmp_path: Path) -> None:
     assert ("d" * 64, "pricing", "market", "EUR") == (
         manifest.data_sha256, manifest.model, manifest.source, manifest.currency,
     )  # fmt: skip
-    assert "logit q(m) = alpha - beta * t(m), m = price / list price, t(m) = (log(m) - 0) / 1" == manifest.coefficients
+    assert "a line" == manifest.demand
 
 
 def test_the_manifest_names_what_the_graph_takes_and_gives(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_the_manifest_names_what_the_graph_takes_and_gives(tmp_path: Path) -> No
     kinds = {i.name: "word" if i.type == "tensor(string)" else "number" for i in session.get_inputs()}
     assert kinds == {f.name: f.kind for f in manifest.inputs}
     assert len(kinds) == len(manifest.inputs)
-    assert {*QUOTE, *LADDER} == set(OUTPUTS) == {o.name for o in session.get_outputs()}
+    assert {*QUOTE, *LADDER, *KNOTS} == set(OUTPUTS) == {o.name for o in session.get_outputs()}
     fields = {f.name: f for f in manifest.inputs}
     assert ["list_price"] == [n for n, f in fields.items() if f.required]
     assert {"age", "country"} == {n for n, f in fields.items() if f.personal}
@@ -97,14 +97,14 @@ def test_another_guardrail_is_another_graph(tmp_path: Path) -> None:
 
 def test_the_terms_of_a_policy() -> None:
     """The ladder shown, cut down to the guardrails' rungs, or to the one rung of a baseline."""
-    assert RUNGS == terms_of(config(), info(), LOG).ladder
+    assert RUNGS == terms_of(config(), info()).ladder
     few = config(guardrails=Guardrails(rungs=(0.9, 1.0)))
-    assert (0.9, 1.0) == terms_of(few, info(), LOG).ladder
-    assert (1.0,) == terms_of(few, info(), LOG, (1.0,)).ladder
-    found = terms_of(config(), info(cost_share=0.4, fallback=0.9), Curve("linear", 1.0, 0.1))
-    assert (0.9, 0.4, "linear") == (found.fallback, found.cost_share, found.curve.axis)
+    assert (0.9, 1.0) == terms_of(few, info()).ladder
+    assert (1.0,) == terms_of(few, info(), (1.0,)).ladder
+    found = terms_of(config(), info(cost_share=0.4, fallback=0.9))
+    assert (0.9, 0.4, RUNGS) == (found.fallback, found.cost_share, found.knots)
     with pytest.raises(InputError, match="never shown"):
-        terms_of(config(guardrails=Guardrails(rungs=(0.7,))), info(), LOG)
+        terms_of(config(guardrails=Guardrails(rungs=(0.7,))), info())
 
 
 @pytest.mark.parametrize(
@@ -126,4 +126,4 @@ def test_guardrails_that_forbid_every_rung_are_refused() -> None:
     """Shares of the list price mean nothing on a ladder of absolute prices, and the message says what to set."""
     found = dataclasses.replace(info(), ladder=(19.0, 39.0))
     with pytest.raises(InputError, match="set `guardrails: none`"):
-        terms_of(dataclasses.replace(config(), guardrails=Guardrails(largest_cut=0.2, largest_rise=0.1)), found, LOG)
+        terms_of(dataclasses.replace(config(), guardrails=Guardrails(largest_cut=0.2, largest_rise=0.1)), found)

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from pipelines.demand import Curve
 from pipelines.errors import InputError
 from pipelines.policy import Terms
 from pipelines.pricing import Guardrails, admitted_rungs, distinct, draw, ladder_prices
-from tests.worlds import LOG, quote
+from tests.worlds import quote
+from tests.worlds import terms as terms_of
 
 NAN = math.nan
 ENDINGS = ((), (0.99,), (0.0, 0.5), (0.95, 0.99), (0.9,))
@@ -67,7 +67,6 @@ def scenes(draw, *, cost=True):
         minor_unit=minor,
         exploration=draw(st.sampled_from([0.0, 0.1, 0.5])),
     )
-    curve = draw(st.sampled_from([LOG, Curve("log", -0.05, 0.12), Curve("linear", 0.98, 0.3)]))
     price = draw(st.floats(0.02, 5000).map(lambda p: round(p, 2)))
     bound = maybe(st.floats(0.4, 1.6)).map(lambda s: NAN if s is None else s * price)
     return Scene(
@@ -77,7 +76,7 @@ def scenes(draw, *, cost=True):
         unit_cost=round(draw(st.floats(0, 1.3)) * price, 2) if cost else NAN,
         min_price=draw(bound),
         max_price=draw(bound),
-        terms=Terms(tuple(sorted(set(ladder))), curve, guardrails),
+        terms=terms_of(tuple(sorted(set(ladder))), guardrails),
     )
 
 
@@ -108,11 +107,25 @@ def scalar_ladder(scene: Scene) -> list[tuple[int, float, float]]:
             found[price] = k
     result = []
     for price, k in found.items():
-        ratio = price / scene.list_price
-        value = math.log(ratio) if terms.curve.axis == "log" else ratio
-        logit = scene.alpha - scene.beta * (value - terms.curve.centre) / terms.curve.scale
-        result.append((k, price, (price - scene.unit_cost) / (1 + math.exp(-logit))))
+        result.append((k, price, (price - scene.unit_cost) * scalar_demand(scene, k, price / scene.list_price)))
     return sorted(result)
+
+
+def scalar_demand(scene: Scene, k: int, ratio: float) -> float:
+    """Return the chance of a sale at a rung whose price rounding moved to `ratio`: between two rungs a straight line.
+
+    Knots are the rungs and 1; the line is over the log of the price, and goes to the next knot towards 1 at most.
+    """
+    m, knots = scene.terms.ladder[k], sorted({*scene.terms.ladder, 1.0})
+
+    def known(x: float) -> float:
+        return 1 / (1 + math.exp(-scene.alpha + scene.beta * math.log(x)))
+
+    if scene.terms.guardrails.minor_unit is None or m == 1:
+        return known(m)
+    beside = knots[knots.index(m) + (1 if m < 1 else -1)]
+    share = min(max(math.log(ratio / m) / math.log(beside / m), 0.0), 1.0)
+    return known(m) + share * (known(beside) - known(m))
 
 
 def _rank(m: float) -> tuple[bool, float]:
@@ -237,8 +250,8 @@ def test_endings_move_a_price_towards_the_list_price_and_never_past_it(scene: Sc
 
 @settings(max_examples=60, deadline=None)
 @given(scenes())
-@example(Scene(0.0, 2.0, 0.02, 0.0, NAN, NAN, Terms((0.9, 1.1), LOG, Guardrails(minor_unit=0.01))))
-@example(Scene(0.0, 2.0, 0.02, 0.0, NAN, NAN, Terms((0.9, 1.0, 1.1), LOG, Guardrails(minor_unit=0.01))))
+@example(Scene(0.0, 2.0, 0.02, 0.0, NAN, NAN, terms_of((0.9, 1.1), Guardrails(minor_unit=0.01))))
+@example(Scene(0.0, 2.0, 0.02, 0.0, NAN, NAN, terms_of((0.9, 1.0, 1.1), Guardrails(minor_unit=0.01))))
 def test_of_equal_prices_only_one_rung_stands(scene: Scene) -> None:
     """No price has two propensities: what stands is one rung per price, and each price has one."""
     prices = np.array([scene.quote()["ladder_price"]])
@@ -314,7 +327,7 @@ def test_an_item_without_bounds_has_none(scene: Scene) -> None:
 
 def test_without_an_admissible_rung_the_reason_is_said() -> None:
     """A least price above the largest rise leaves nothing; the guardrail that forbade the best rung is named."""
-    terms = Terms((0.9, 1.0, 1.1), LOG, Guardrails(largest_rise=0.1, minor_unit=0.01))
+    terms = terms_of((0.9, 1.0, 1.1), Guardrails(largest_rise=0.1, minor_unit=0.01))
     found = quote(0.0, 5.0, terms, list_price=10.0, unit_cost=5.0, min_price=12.0)
     assert ("no_admissible_price", 10.0, "min_price") == (found["fallback"], found["price"], found["guardrail"])
     assert 0.5 == found["purchase_probability"]
@@ -323,7 +336,7 @@ def test_without_an_admissible_rung_the_reason_is_said() -> None:
 
 def test_an_edge_rung_is_inside_its_guardrail() -> None:
     """8 percent off 12.34, and 10 percent on, meet a bound of as much, though binary fractions cannot say so."""
-    terms = Terms((0.92, 1.0, 1.1), LOG, Guardrails(largest_cut=0.08, largest_rise=0.1, margin_floor=0.1))
+    terms = terms_of((0.92, 1.0, 1.1), Guardrails(largest_cut=0.08, largest_rise=0.1, margin_floor=0.1))
     for list_price in (12.34, 8.0, 19.99, 0.07):
         cheap = quote(-1.0, 30.0, terms, list_price=list_price, unit_cost=list_price * 0.92 / 1.1)
         assert (0, "none") == (cheap["rung"], cheap["guardrail"])
@@ -365,6 +378,10 @@ def test_a_rung_that_was_never_shown_is_refused() -> None:
         ({"largest_cut": NAN}, "largest_cut=nan"),
         ({"largest_rise": NAN}, "largest_rise=nan"),
         ({"margin_floor": NAN}, "margin_floor=nan"),
+        ({"support": 0.0}, "support=0.0"),
+        ({"support": 1.0}, "support=1.0"),
+        ({"caution": -0.1}, "caution=-0.1"),
+        ({"caution": NAN}, "caution=nan"),
     ],
 )
 def test_guardrails_that_contradict_themselves_are_refused(values: dict, named: str) -> None:

@@ -19,7 +19,7 @@ from pipelines.policy import TERMS_OF_SALE
 @pytest.fixture
 def challenger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Manifest:
     monkeypatch.chdir(tmp_path)
-    manifest = shop()
+    manifest = shop("promote")
     tracking.start(config(tmp_path / "mlflow.db"))
     return manifest
 
@@ -73,7 +73,7 @@ def test_alias_moves_once(challenger: Manifest) -> None:
 
 def test_a_verdict_on_another_policy_is_refused(challenger: Manifest) -> None:
     """The verdict must be about the very graph that would be registered."""
-    told = {"verdict": "PASS", "pick": "tiny", "graph_sha256": "0" * 64, "reason": ""}
+    told = {"verdict": "promote", "pick": "tiny", "graph_sha256": "0" * 64, "reason": ""}
     write_json(Path("models/champion.json"), told)
     with pytest.raises(InputError, match="dvc repro"):
         registry.challenger(Path("models"))

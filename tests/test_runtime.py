@@ -65,6 +65,15 @@ def test_u_explores_with_its_propensity(policy: Policy) -> None:
     assert [high] == policy.quote([{**REQUEST, "u": 0.99}])
 
 
+def test_a_shopper_who_opts_out_meets_no_chance(policy: Policy) -> None:
+    """With personal = 0 the quote is the greedy one whatever `u`; left out or 1, `u` decides."""
+    asked = {**REQUEST, "u": 0.99}
+    greedy, off, on = policy.quote([REQUEST, {**asked, "personal": 0}, {**asked, "personal": 1}])
+    assert greedy == off
+    assert [on] == policy.quote([asked])
+    assert on["price"] != off["price"]
+
+
 def test_fallback_names_its_reason(tmp_path: Path) -> None:
     """Without any admissible rung, or without a cost to keep the margin over, the list price and why."""
     tiny_policy(tmp_path, cost_share=None)
@@ -88,6 +97,9 @@ def test_fallback_names_its_reason(tmp_path: Path) -> None:
         ({"unit_cost": -1}, "unit_cost", "is -1"),
         ({"u": 1}, "u", "is 1; expected a number from 0 to below 1"),
         ({"u": -0.1}, "u", "is -0.1"),
+        ({"personal": 2}, "personal", "is 2; expected 0 (no personal price) or 1"),
+        ({"personal": 0.5}, "personal", "is 0.5"),
+        ({"personal": False}, "personal", "is the truth value False; expected 0"),
         ({"item_rating": math.nan}, "item_rating", "is nan"),
         ({"item_rating": -math.inf}, "item_rating", "is -inf"),
         ({"item_rating": [4]}, "item_rating", "is a list"),
@@ -113,6 +125,7 @@ _requests = st.fixed_dictionaries(
     optional={
         **dict.fromkeys(("unit_cost", "min_price", "max_price"), _money | _odd),
         "u": st.floats(0, 1) | _odd,
+        "personal": st.sampled_from([0, 1, 0.0, 1.0]) | _odd,
         **{name: st.floats(allow_nan=False, allow_infinity=False) | _odd for name in NUMERIC},
         **{name: st.text(max_size=8) | _odd for name in CATEGORICAL},
     },

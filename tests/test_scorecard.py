@@ -8,18 +8,16 @@ import math
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pipelines import graph, scorecard
 from pipelines.manifest import GRAPH
 from pipelines.packing import pack, terms_of
-from pipelines.policy import Terms
 from pipelines.pricing import Guardrails
-from pipelines.window import on_ladder, targets, true_value
+from pipelines.window import on_ladder, quotes, targets, true_value
 from tests.policies import tiny_policy
-from tests.worlds import LADDER, LOG, candidate, config, info, offers, session, window
+from tests.worlds import LADDER, belief, candidate, config, info, knowledge, offers, session, terms, window
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +26,7 @@ def policy(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("policy")
     model = candidate(offers(400)[0])
     manifest = pack(
-        folder, config(), info(), offers(300)[0], model, terms_of(config(), info(), LOG), "linear", "linear"
+        folder, config(), info(), offers(300)[0], knowledge(model), terms_of(config(), info()), "linear", "linear", "-"
     )
     return model, manifest, graph.session(folder / GRAPH)
 
@@ -94,41 +92,38 @@ def test_chance_alone_is_no_calibration_error() -> None:
 
 
 def test_the_balanced_log_loss_weighs_by_inverse_propensity() -> None:
-    """By hand: a rung shown four times as seldom counts four times as much; unknown propensities count alike."""
+    """By hand: a rung shown four times as seldom counts four times as much; equal propensities count alike."""
     bought, q = np.array([1, 0]), np.array([0.5, 0.2])
-    table = pd.DataFrame({"propensity": [0.8, 0.2]})
     expected = (1.25 * -math.log(0.5) + 5 * -math.log(0.8)) / 6.25
-    assert expected == pytest.approx(scorecard.balanced_log_loss(bought, q, table))
-    unknown = pd.DataFrame({"propensity": [np.nan, np.nan]})
-    assert log_loss(bought, q) == pytest.approx(scorecard.balanced_log_loss(bought, q, unknown))
+    assert expected == pytest.approx(scorecard.balanced_log_loss(bought, q, np.array([0.8, 0.2])))
+    assert log_loss(bought, q) == pytest.approx(scorecard.balanced_log_loss(bought, q, np.array([0.3, 0.3])))
 
 
 def test_certain_and_wrong_is_a_finite_loss() -> None:
     """A probability of nought for what was bought does not make the scorecard infinite."""
-    found = scorecard.balanced_log_loss(
-        np.array([1, 0]), np.array([0.0, 1.0]), pd.DataFrame({"propensity": [0.5, 0.5]})
-    )
+    found = scorecard.balanced_log_loss(np.array([1, 0]), np.array([0.0, 1.0]), np.array([0.5, 0.5]))
     assert 20 < found < 30
 
 
-def test_probabilities_come_through_the_graph(policy) -> None:
-    """At the price shown, as the Python candidate has them."""
-    model, manifest, running = policy
-    table = offers(100, 4)[0]
-    q, coefficients = scorecard.shown_probability(running, manifest, table)
-    np.testing.assert_allclose(model.coefficients(table), coefficients, rtol=1e-6)
-    expected = model.probability(table, table[["multiplier"]].to_numpy())[:, 0]
-    np.testing.assert_allclose(expected, q, rtol=1e-6)
+def test_probabilities_are_those_at_the_rung_shown(policy) -> None:
+    """Of the graph's demand, as the Python candidate has it."""
+    model, _, running = policy
+    found = window(100, 4)
+    demand = graph.run(running, found.offers, ("demand",))["demand"]
+    (expected,) = model.probabilities(found.offers)
+    shown = expected[np.arange(100), found.offers["rung"]]
+    np.testing.assert_allclose(shown, scorecard.shown_probability(demand, found), rtol=1e-6)
 
 
-def test_elasticities_are_those_of_the_quotes(policy) -> None:
-    """At the list price, what a quote of the list price calls its price sensitivity; quantiles rise."""
+def test_elasticities_are_the_slopes_between_the_neighbours_of_the_usual_price(policy) -> None:
+    """By hand at the list price, from the rungs beside it; quantiles rise."""
     _, manifest, _ = policy
-    coefficients = np.array([[0.0, 2.0], [1.0, 4.0], [-3.0, 1.0]])
-    found = scorecard.elasticities(coefficients, manifest)
-    expected = [-b * (1 - 1 / (1 + math.exp(-a))) for a, b in coefficients]
+    demand = belief([0.0, 1.0, -3.0], [2.0, 4.0, 1.0]).demand
+    found = scorecard.elasticities(demand, manifest)
+    span = math.log(1.1) - math.log(0.9)
+    expected = [(math.log(q[3]) - math.log(q[1])) / span for q in demand]
     assert expected == pytest.approx(found.tolist())
-    quantiles = scorecard.sensitivity(coefficients, manifest)
+    quantiles = scorecard.sensitivity(demand, manifest)
     assert ["p10", "p25", "p50", "p75", "p90"] == list(quantiles)
     assert sorted(quantiles.values()) == list(quantiles.values())
     assert np.median(expected) == pytest.approx(quantiles["p50"])
@@ -177,23 +172,39 @@ def test_one_quote_is_timed_with_words_and_gaps(tmp_path: Path) -> None:
 
 def test_a_scorecard_is_whole(policy) -> None:
     """It says which graph on which data, how well it fits and what it earns; all of it can be written as JSON."""
+    model, manifest, running = policy
+    found = window(400, seed=2)
+    listed = on_ladder(np.full((400, 1), 1.0), LADDER)
+    quoted = graph.run(running, found.offers, scorecard.NEEDED)
+    card = scorecard.measured(manifest, quoted, found, listed, None, 0.95)
+    assert (manifest.graph_sha256, 400, True) == (card["graph_sha256"], card["offers"], card["agreement"]["passed"])
+    assert card == json.loads(json.dumps(card, allow_nan=False))
+    q = scorecard.shown_probability(quoted["demand"], found)
+    assert log_loss(found.offers["bought"], q) == pytest.approx(card["log_loss"])
+    python = quotes(knowledge(model).belief(found.offers), found, manifest.terms)
+    again = scorecard.measured(manifest, python, found, listed, None, 0.95)
+    assert card["profit_per_1000"] == pytest.approx(again["profit_per_1000"])
+
+
+def test_a_claim_is_the_models_own_and_decides_nothing(policy) -> None:
+    """A model that believes in twice the demand claims twice the profit, and is paid what its prices earn."""
     _, manifest, running = policy
     found = window(400, seed=2)
     listed = on_ladder(np.full((400, 1), 1.0), LADDER)
-    card = scorecard.of_graph(manifest, running, found, listed, None, 0.95)
-    assert (manifest.graph_sha256, 400, True) == (card["graph_sha256"], card["offers"], card["agreement"]["passed"])
-    assert card == json.loads(json.dumps(card, allow_nan=False))
-    q, _ = scorecard.shown_probability(running, manifest, found.offers)
-    assert log_loss(found.offers["bought"], q) == pytest.approx(card["log_loss"])
+    quoted = graph.run(running, found.offers, scorecard.NEEDED)
+    honest = scorecard.measured(manifest, quoted, found, listed, None, 0.95)
+    boastful = scorecard.measured(manifest, quoted | {"demand": 2 * quoted["demand"]}, found, listed, None, 0.95)
+    assert 2 * honest["claimed_per_1000"] == pytest.approx(boastful["claimed_per_1000"])
+    assert honest["profit_per_1000"] == boastful["profit_per_1000"]
+    assert boastful["optimism"] > honest["optimism"]
 
 
 def test_the_verdict_counts_the_policy_as_it_runs() -> None:
     """With exploration the profit is that of the mixture, not of the greedy prices."""
-    terms = Terms(LADDER, LOG, Guardrails(exploration=0.5))
     found = window(400)
     table = found.offers.assign(a=-0.4, b=np.where(found.offers["age"] > 0.5, 6.0, 1.2))
     found = dataclasses.replace(found, offers=table)
-    running, quoted = targets(session(terms), found)
+    running, quoted = targets(session(terms(LADDER, Guardrails(exploration=0.5))), found)
     card = scorecard.profit_metrics(running, quoted, found, running, None, 0.95)
     assert 1000 * true_value(running, found) == pytest.approx(card["true_profit_per_1000"])
     assert true_value(quoted, found) > true_value(running, found)

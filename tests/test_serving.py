@@ -147,7 +147,7 @@ def test_what_keeps_the_endpoint_from_starting(
 def test_both_servers_give_the_same_quote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The promoted policy behind the endpoint and behind `mlflow models serve`, both started for real."""
     monkeypatch.chdir(tmp_path)
-    shop("PASS")
+    shop("promote")
     cfg = config(tmp_path / "mlflow.db")
     promote.main(cfg, None)
     elsewhere = tmp_path / "elsewhere"

@@ -7,14 +7,13 @@ import dataclasses
 import numpy as np
 import pytest
 
-from pipelines.policy import Terms
 from pipelines.pricing import Guardrails
 from pipelines.simple_policies import as_logged, best_single, bounds, greedy, single
 from pipelines.window import scores, true_value
-from tests.worlds import LADDER, LOG, window
+from tests.worlds import LADDER, terms, window
 
-FREE = Terms(LADDER, LOG, Guardrails())
-GUARDED = Terms(LADDER, LOG, Guardrails(margin_floor=0.4, largest_rise=0.1, minor_unit=0.01))
+FREE = terms(LADDER, Guardrails())
+GUARDED = terms(LADDER, Guardrails(margin_floor=0.4, largest_rise=0.1, minor_unit=0.01))
 
 
 def able(found, k: int) -> np.ndarray:

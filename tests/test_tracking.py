@@ -12,7 +12,7 @@ from pipelines import tracking
 from pipelines.config import Config, Tracking
 from tests.worlds import config
 
-HISTORY = {"train_log_loss": [0.6, 0.5, 0.4], "valid_log_loss": [0.6, 0.45, 0.5]}
+HISTORY = {"fit_log_loss": [0.6, 0.5, 0.4], "select_log_loss": [0.6, 0.45, 0.5]}
 
 
 @pytest.fixture(scope="module")
@@ -40,15 +40,15 @@ def test_a_run_tells_what_it_is_about(cfg: Config) -> None:
     """Settings, seed, data and commit are there, and every step of every curve."""
     tracking.start(cfg)
     with tracking.candidate_run(cfg, "linear", "data1", "model1") as run:
-        tracking.log_learning(HISTORY, {"train": 80, "valid": 20})
+        tracking.log_learning(HISTORY, {"fit": 80, "select": 20})
     (found,) = _by_role("candidate")
     assert found.data.params["seed"] == "3"
     assert found.data.params["family"] == "linear"
     assert found.data.tags["data_sha256"] == "data1"
     assert found.data.tags["git_commit"] == "unknown"
-    assert found.data.metrics["best_valid_log_loss"] == 0.45
-    assert found.data.metrics["train_rows"] == 80
-    points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "valid_log_loss")
+    assert found.data.metrics["best_select_log_loss"] == 0.45
+    assert found.data.metrics["fit_rows"] == 80
+    points = mlflow.MlflowClient().get_metric_history(run.info.run_id, "select_log_loss")
     assert [(0, 0.6), (1, 0.45), (2, 0.5)] == [(p.step, p.value) for p in points]
 
 
@@ -66,7 +66,7 @@ def test_later_stages_join_the_run(cfg: Config, tmp_path: Path) -> None:
     (found,) = _by_role("candidate")
     assert {"log_loss": 0.4, "agreement.passed": 1.0, "gain.high": 2.0}.items() <= found.data.metrics.items()
     client = mlflow.MlflowClient()
-    assert len(client.get_metric_history(run.info.run_id, "valid_log_loss")) == 3
+    assert len(client.get_metric_history(run.info.run_id, "select_log_loss")) == 3
     assert [a.path for a in client.list_artifacts(run.info.run_id, "plots")] == ["plots/calibration.csv"]
 
 

@@ -1,4 +1,4 @@
-"""The stage `train`: what it reads, what it leaves, and that it learns from the training window alone."""
+"""The stage `train`: what it reads, what it leaves, and that it learns from the fit window alone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines import train
-from pipelines.candidates import linear, load_candidate
+from pipelines import overlap, train
+from pipelines.candidates import linear, load_demand
+from pipelines.candidates.damping import Damped
 from pipelines.config import Config, Tracking
 from pipelines.errors import InputError
 from pipelines.files import digest_folder
 from tests.worlds import config, info, offers, write_offers
 
-FOLDER = Path("models/candidates/linear/demand")
+FOLDER = Path("models/candidates/linear")
 
 
 @pytest.fixture(scope="module")
@@ -32,24 +33,33 @@ def cfg(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request:
     """A run in a folder with the offers of a tiny market, entered."""
     write_offers(tmp_path)
     monkeypatch.chdir(tmp_path)
+    overlap.main(config())
     return config(tracking=Tracking(uri=database, experiment=request.node.name))
 
 
 def test_it_leaves_a_candidate_and_a_run(cfg: Config, capsys: pytest.CaptureFixture[str]) -> None:
-    """The folder holds the candidate, its curves and its origin; MLflow has the run under the folder's hash."""
+    """Trial and settled demand, their origin and curves; MLflow has the run under the demand's hash."""
     train.main(cfg)
-    about, history = json.loads((FOLDER / "about.json").read_text()), pd.read_csv(FOLDER / "history.csv")
-    assert {"train": 800, "valid": 400} == about["rows"]
-    assert about["data_sha256"] == "d" * 64
-    assert about["seed"] == 3
+    parts = {part: FOLDER / part for part in ("trial", "demand")}
+    about = json.loads((parts["demand"] / "about.json").read_text())
+    history = pd.read_csv(parts["demand"] / "history.csv")
+    assert {"fit": 800, "select": 400} == about["rows"]
+    assert ("d" * 64, 3, "linear") == (about["data_sha256"], about["seed"], about["candidate"])
     assert about["settings"]["l2"] == list(linear.Settings().l2)
-    assert ["step", "l2", "train_log_loss", "valid_log_loss"] == list(history)
-    q = load_candidate(FOLDER, "linear").probability(offers(5)[0], np.array([[1.0]]))
-    assert q.shape == (5, 1)
+    assert 1 == len(about["settled"]["l2"])
+    assert about["shape_losses"][about["shape"]] == min(about["shape_losses"].values())
+    assert ["step", "l2", "fit_log_loss", "select_log_loss"] == list(history)
+    loaded = {part: load_demand(folder) for part, folder in parts.items()}
+    assert {Damped} == {type(d) for d in loaded.values()}
+    assert {about["damping"]} == {d.share for d in loaded.values()}
+    assert (5, 5) == loaded["demand"].probabilities(offers(5)[0])[0].shape
+    digests = json.loads(Path("models/trained/linear.json").read_text())
+    assert {part: digest_folder(folder) for part, folder in parts.items()} == digests
+    assert digests["trial"] != digests["demand"], "the settled demand has seen the select window too"
     (run,) = mlflow.search_runs(filter_string="tags.candidate = 'linear'", output_format="list")
-    assert digest_folder(FOLDER) == run.data.tags["model_sha256"]
-    assert history["valid_log_loss"].min() == run.data.metrics["best_valid_log_loss"]
-    assert f"{history['valid_log_loss'].min():.4f}" in capsys.readouterr().out
+    assert digests["demand"] == run.data.tags["model_sha256"]
+    assert history["select_log_loss"].min() == run.data.metrics["best_select_log_loss"]
+    assert f"{history['select_log_loss'].min():.4f}" in capsys.readouterr().out
 
 
 def test_again_gives_the_same_bytes(cfg: Config) -> None:
@@ -62,19 +72,32 @@ def test_again_gives_the_same_bytes(cfg: Config) -> None:
 
 
 def test_only_declared_columns_are_read(cfg: Config) -> None:
-    """Neither identifiers nor propensities nor undeclared columns reach a candidate."""
-    table = train.read_window("train", info())
-    assert {"list_price", "age", "visits", "country", "multiplier", "bought"} == set(table)
+    """Of the offers: context, price and outcome, no identifier of a shopper; of `overlap`: how the price came about."""
+    table = train.read_window("fit", info())
+    context, offer = {"list_price", "age", "visits", "country"}, {"offer_id", "multiplier", "rung", "unit_cost"}
+    assert context | offer | {"bought", "propensity", "usual", "shock", "weight"} == set(table)
 
 
-def test_the_reading_is_learned_on_the_training_window_alone() -> None:
-    """Another valid window changes neither the encoder nor the price axis."""
-    window, valid = offers(600)[0], offers(300, seed=1)[0]
-    other = valid.assign(age=1e6, country="FR", multiplier=0.8)
-    one, _ = train.learn(window, valid, (info().numeric, info().categorical), linear.Settings(), 0)
-    two, _ = train.learn(window, other, (info().numeric, info().categorical), linear.Settings(), 0)
-    assert one.encoder == two.encoder
-    assert one.curve == two.curve
+def test_what_overlap_said_of_other_offers_is_refused(cfg: Config) -> None:
+    """A propensity of another row would weigh the wrong offer."""
+    path = Path("data/offers/fit.parquet")
+    pd.read_parquet(path)[::-1].to_parquet(path)
+    with pytest.raises(InputError, match=r"speaks of other offers than .*fit\.parquet"):
+        train.read_window("fit", info())
+
+
+def test_the_usual_price_stands_beside_the_context_where_no_propensity_was_logged(cfg: Config) -> None:
+    """And a shock where one was found; else nothing does."""
+    table = train.read_window("fit", info())
+    assert not train.controls(info(), table).any
+    habit = train.controls(info(propensity_logged=False), table)
+    assert habit.habit is not None
+    assert () == habit.shocks
+    shocked = table.assign(shock=np.arange(len(table)) / 100)
+    assert (0.0,) == train.controls(info(), shocked).shocks
+    several = train.controls(info(instrument=True), shocked).shocks
+    assert len(several) > 1
+    assert 0 < several[0] < several[-1] < 8
 
 
 def test_without_a_candidate_it_says_how(cfg: Config) -> None:
@@ -93,8 +116,8 @@ def test_without_offers_it_says_what_makes_them(tmp_path: Path, monkeypatch: pyt
 
 def test_an_empty_window_is_refused(cfg: Config) -> None:
     """A window without offers is named by its file."""
-    path = Path("data/offers/valid.parquet")
+    path = Path("data/offers/select.parquet")
     pd.read_parquet(path)[:0].to_parquet(path)
-    with pytest.raises(InputError, match=r"valid\.parquet has no offers"):
+    with pytest.raises(InputError, match=r"select\.parquet has no offers"):
         train.main(cfg)
     assert not FOLDER.exists()

@@ -6,47 +6,52 @@ import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipelines import graph as graphs
 from pipelines import window as windows
 from pipelines.errors import InputError
 from pipelines.files import read_table, write_table
+from pipelines.logging_policy import FOLDER
 from pipelines.policy import Terms
 from pipelines.pricing import Guardrails
 from pipelines.window import (
     gain_over,
     nearest_rung,
     on_ladder,
-    read_window,
+    quotes,
+    read_select,
     scores,
     targets,
+    targets_of,
     true_value,
     truth_of,
+    window_of,
     worth,
 )
-from tests.worlds import LADDER, LOG, offers, session, window, write_offers
+from tests.worlds import LADDER, belief, session, terms, window, write_offers
 
 
-def priced(terms: Terms, rows: int = 300, **columns):
+def priced(priced_by: Terms, rows: int = 300, **columns):
     """Return a window whose offers hold the coefficients a, b of the graph, and that graph."""
     found = window(rows)
     table = found.offers.assign(a=-0.4, b=np.where(found.offers["age"] > 0.5, 6.0, 1.2), **columns)
-    return dataclasses.replace(found, offers=table), session(terms)
+    return dataclasses.replace(found, offers=table), session(priced_by)
 
 
 @pytest.mark.parametrize(
-    "terms",
+    "priced_by",
     [
-        Terms(LADDER, LOG, Guardrails(exploration=0.4, minor_unit=0.01)),
-        Terms(LADDER, LOG, Guardrails(exploration=0.1, margin_floor=0.5, minor_unit=0.01, endings=(0.99,))),
-        Terms((0.8, 0.9), LOG, Guardrails(margin_floor=0.4), fallback=0.9),
-        Terms((1.0,), LOG, Guardrails(exploration=0.1)),
+        terms(LADDER, Guardrails(exploration=0.4, minor_unit=0.01)),
+        terms(LADDER, Guardrails(exploration=0.1, margin_floor=0.5, minor_unit=0.01, endings=(0.99,))),
+        terms((0.8, 0.9), Guardrails(margin_floor=0.4), fallback=0.9),
+        terms((1.0,), Guardrails(exploration=0.1), knots=LADDER),
     ],
 )
-def test_targets_are_probabilities(terms: Terms) -> None:
+def test_targets_are_probabilities(priced_by: Terms) -> None:
     """As it runs and greedily, a policy's rungs have probabilities that sum to 1; greedily one rung has all."""
-    found, graph = priced(terms)
+    found, graph = priced(priced_by)
     running, quoted = targets(graph, found)
     np.testing.assert_allclose(running.sum(axis=1), 1, atol=1e-12)
     np.testing.assert_array_equal(quoted.sum(axis=1), 1)
@@ -56,7 +61,7 @@ def test_targets_are_probabilities(terms: Terms) -> None:
 
 def test_exploration_is_part_of_how_a_policy_runs() -> None:
     """Half the exploration goes to either side of the greedy rung; one at the end keeps what has nowhere to go."""
-    found, graph = priced(Terms(LADDER, LOG, Guardrails(exploration=0.4)))
+    found, graph = priced(terms(LADDER, Guardrails(exploration=0.4)))
     running, quoted = targets(graph, found)
     rung = quoted.argmax(axis=1)
     for k in range(len(LADDER)):
@@ -67,8 +72,7 @@ def test_exploration_is_part_of_how_a_policy_runs() -> None:
 
 def test_a_price_between_rungs_is_valued_at_the_nearest() -> None:
     """Endings move prices off the rungs; each counts as the rung nearest on the log scale."""
-    terms = Terms(LADDER, LOG, Guardrails(endings=(0.99,), minor_unit=0.01))
-    found, graph = priced(terms)
+    found, graph = priced(terms(LADDER, Guardrails(endings=(0.99,), minor_unit=0.01)))
     _, quoted = targets(graph, found)
     price = graphs.run(graph, found.offers)["price"]
     expected = [
@@ -82,8 +86,7 @@ def test_a_price_between_rungs_is_valued_at_the_nearest() -> None:
 def test_a_fallback_counts_at_its_price() -> None:
     """Where no rung is admissible, all chance is at the fallback's rung, be it one of the policy's or not."""
     for ladder in ((0.8, 0.9, 1.0), (0.8, 0.9)):
-        terms = Terms(ladder, LOG, Guardrails(exploration=0.4))
-        found, graph = priced(terms, max_price=0.01)
+        found, graph = priced(terms(ladder, Guardrails(exploration=0.4), knots=LADDER), max_price=0.01)
         running, quoted = targets(graph, found)
         assert {1.0} == set(running[:, LADDER.index(1.0)]) == set(quoted[:, LADDER.index(1.0)])
 
@@ -160,24 +163,73 @@ def test_a_policy_without_overlap_has_no_self_normalised_value() -> None:
     assert (0.0, 0.0) == (card["effective_sample_size"], card["largest_weight"])
 
 
-def test_the_window_is_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Offers, reference and truth meet by row and by offer_id, in whatever order the truth is kept."""
+def write_select(where: Path):
+    """Write the select window of a tiny market, what `overlap` says of its prices, and a reference demand."""
+    found = write_offers(where)
+    table = read_table(windows.OFFERS / "select.parquet")
+    truth = truth_of(table, found)
+    reference = pd.DataFrame(0.9 * truth, columns=[f"q_{k}" for k in range(len(LADDER))])
+    reference.insert(0, "offer_id", table["offer_id"])
+    write_table(windows.REFERENCE, reference)
+    both = [pd.DataFrame({"offer_id": table["offer_id"], "propensity": p, "window": w}) for w, p in
+            (("fit", 0.9), ("select", 0.25))]  # fmt: skip
+    write_table(FOLDER / "offers.parquet", pd.concat(both, ignore_index=True))
+    return found, table, truth, reference
+
+
+def test_the_select_window_is_read_from_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offers, reference, propensities and truth meet by row and by offer_id, in whatever order the truth is kept."""
+    monkeypatch.chdir(tmp_path)
+    found, table, truth, reference = write_select(tmp_path)
+    write_table(windows.TRUTH, read_table(windows.TRUTH).sample(frac=1, random_state=0))
+    read = read_select(found)
+    assert table["offer_id"].tolist() == read.offers["offer_id"].tolist()
+    np.testing.assert_array_equal(truth, read.truth)
+    np.testing.assert_array_equal(0.9 * truth, read.demand)
+    assert {0.25} == set(read.logged.propensity)
+    write_table(windows.REFERENCE, reference[::-1])
+    with pytest.raises(InputError, match=r"reference\.parquet speaks of other offers"):
+        read_select(found)
+    windows.REFERENCE.unlink()
+    with pytest.raises(InputError, match=r"reference\.parquet is missing"):
+        read_select(found)
+
+
+def test_the_truth_must_know_every_offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that lacks an offer is refused; none at all is the usual case."""
     monkeypatch.chdir(tmp_path)
     found = write_offers(tmp_path)
-    table, truth = offers(found.rows["test"], 2)
-    reference = truth.assign(propensity=table["propensity"])
-    write_table(windows.TRUTH, truth.sample(frac=1, random_state=0))
-    read = read_window(found, reference)
-    np.testing.assert_array_equal(truth.drop(columns="offer_id").to_numpy(), read.truth)
-    with pytest.raises(InputError, match="speaks of other offers"):
-        read_window(found, reference[::-1])
-    write_table(windows.TRUTH, truth[1:])
+    table = read_table(windows.OFFERS / "certify.parquet")
+    truth = read_table(windows.TRUTH)
+    write_table(windows.TRUTH, truth[truth["offer_id"] != table["offer_id"][0]])
     with pytest.raises(InputError, match="does not know all offers"):
-        read_window(found, reference)
+        truth_of(table, found)
     windows.TRUTH.unlink()
-    assert truth_of(read_table(windows.OFFERS / "test.parquet"), found) is None
-    with pytest.raises(InputError, match=r"reference\.parquet is missing"):
-        read_window(found)
+    assert truth_of(table, found) is None
+
+
+def test_prices_drawn_at_random_are_the_evidence_where_there_are_any() -> None:
+    """Offers flagged as randomised alone are compared on; without a flag, or where none is flagged, all are."""
+    whole = window(200)
+    flagged = whole.offers.assign(randomised=np.where(np.arange(200) % 4 == 0, 1.0, 0.0))
+    parts = flagged, dataclasses.replace(whole.info, anchored=True), whole.demand, whole.logged.propensity, whole.truth
+    found = window_of(*parts)
+    assert flagged["offer_id"][::4].tolist() == found.offers["offer_id"].tolist()
+    assert [(50, 5), (50, 5), (50, 5), (50,)] == [
+        part.shape for part in (found.demand, found.truth, found.logged.unit_profit, found.logged.propensity)
+    ]
+    assert 200 == len(window_of(flagged, whole.info, *parts[2:]).offers)
+    assert 200 == len(window_of(flagged.assign(randomised=0.0), *parts[1:]).offers)
+
+
+def test_python_quotes_are_those_of_the_graph() -> None:
+    """On the whole window, as rung probabilities and as greedy rungs."""
+    found, graph = priced(terms(LADDER, Guardrails(exploration=0.3, largest_rise=0.1, minor_unit=0.01)))
+    python = quotes(belief(found.offers["a"], found.offers["b"]), found, terms(
+        LADDER, Guardrails(exploration=0.3, largest_rise=0.1, minor_unit=0.01)
+    ))  # fmt: skip
+    for mine, theirs in zip(targets_of(python, found), targets(graph, found), strict=True):
+        np.testing.assert_allclose(theirs, mine, atol=1e-12)
 
 
 def test_the_terms_of_sale_come_from_the_offers() -> None:

@@ -11,43 +11,72 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.demand import Curve, DemandModel, Learning
+from pipelines.demand import Curve, DemandModel, Encode, mean_curve
 from pipelines.encoder import Encoder
 from pipelines.files import read_json, write_json
+from pipelines.pricing import Array
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     import pandas as pd
     from numpy.typing import NDArray
+    from spox import Var
 
-# Learning curves by name, e.g. "valid_log_loss": one value per step, all of one length.
+    from pipelines.candidates.controls import Controls
+
+# Learning curves by name, e.g. "select_log_loss": one value per step, all of one length.
 History = dict[str, list[float]]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A trained candidate as a whole: raw context columns -> the demand curve of every row."""
+    """A trained member of a family: raw context columns -> the demand curve of every row at the source's rungs."""
 
     encoder: Encoder
     curve: Curve
     model: DemandModel
+    family: str
+    controls: Controls
 
-    def coefficients(self, table: pd.DataFrame) -> NDArray[np.float32]:
-        """Return (N, 2): alpha and beta of every row; columns are found by name, others are ignored."""
-        return self.model.coefficients(self.encoder.encode(table))
+    weights = (1.0,)
 
-    def probability(self, table: pd.DataFrame, multipliers: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the purchase probability, (N, K), at multipliers (N, K) or (1, K)."""
-        q: NDArray[np.float64] = self.curve.probability(self.coefficients(table), multipliers)
-        return q
+    def probabilities(self, table: pd.DataFrame) -> list[NDArray[np.float64]]:
+        """Return the one curve of every row, (N, K); columns are found by name, others are ignored."""
+        views = self.controls.serving(self.encoder.encode(table), table)
+        return [self._mean([self.curve.probability(self.model.coefficients(z)) for z in views])]
+
+    def graph(self, inputs: dict[str, Var], encode: Encode) -> list[Array]:
+        """Return the same as an ndonnx array, (N, K) double."""
+        import ndonnx as ndx
+
+        views = self.controls.graph(encode(self.encoder), encode)
+        return [self._mean([self.curve.probability(ndx.asarray(self.model.graph(z))) for z in views])]
+
+    @staticmethod
+    def _mean(curves: list[Array]) -> Array:
+        return mean_curve(curves, tuple(1 / len(curves) for _ in curves)) if len(curves) > 1 else curves[0]
 
     def save(self, folder: Path) -> None:
-        """Write encoder.json, curve.json and the model's own file into `folder`, which is made if absent."""
+        """Write demand.json (kind, encoder, curve), the controls and the model's own files."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / "encoder.json", self.encoder.to_json())
-        write_json(folder / "curve.json", self.curve.to_json())
+        told = {"encoder": self.encoder.to_json(), "curve": self.curve.to_json()}
+        write_json(folder / "demand.json", {"kind": "candidate", "family": self.family, **told})
+        self.controls.save(folder)
         self.model.save(folder)
+
+    @classmethod
+    def load(cls, folder: Path, told: dict[str, Any]) -> Candidate:
+        """Return the candidate that `save` wrote; told: the content of demand.json."""
+        from pipelines.candidates.controls import Controls
+
+        return cls(
+            Encoder.from_json(told["encoder"]),
+            Curve.from_json(told["curve"]),
+            family_module(told["family"]).load(folder),
+            told["family"],
+            Controls.load(folder),
+        )
 
 
 def family_module(family: str) -> Any:
@@ -55,31 +84,11 @@ def family_module(family: str) -> Any:
     return importlib.import_module(f"pipelines.candidates.{family}")
 
 
-def learn(
-    train: pd.DataFrame,
-    valid: pd.DataFrame,
-    columns: tuple[tuple[str, ...], tuple[str, ...]],
-    settings: Any,
-    seed: int,
-) -> tuple[Candidate, History]:
-    """Return the candidate and its learning curves; encoder and price axis know the training window alone.
+def load_demand(folder: Path) -> Any:
+    """Return the demand (candidate, ensemble or damped) that a `save` wrote; InputError if a file is missing."""
+    from pipelines.candidates.damping import Damped
+    from pipelines.candidates.ensemble import Ensemble
 
-    columns: the (numeric, categorical) names of the context; none of either gives one curve for all.
-    """
-    encoder = Encoder.fit(train, *columns)
-    curve = Curve.fit(settings.curve, train["multiplier"].to_numpy(float))
-    windows = [
-        Learning(encoder.encode(w), curve.t(w["multiplier"].to_numpy(float)), w["bought"].to_numpy(np.int64))
-        for w in (train, valid)
-    ]
-    model, history = family_module(settings.family).fit(*windows, settings, seed)
-    return Candidate(encoder, curve, model), history
-
-
-def load_candidate(folder: Path, family: str) -> Candidate:
-    """Return the candidate that `Candidate.save` wrote; InputError if a file is missing."""
-    return Candidate(
-        Encoder.from_json(read_json(folder / "encoder.json")),
-        Curve(**read_json(folder / "curve.json")),
-        family_module(family).load(folder),
-    )
+    told = read_json(folder / "demand.json")
+    kinds: dict[str, Any] = {"candidate": Candidate, "ensemble": Ensemble, "damped": Damped}
+    return kinds[told["kind"]].load(folder, told)

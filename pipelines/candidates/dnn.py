@@ -1,22 +1,23 @@
 """A small Keras network whose last layer is the coefficients of the demand curve: alpha, and softplus beta.
 
-Several members of different initial weights are trained at once, each on its own log loss; their mean is the model.
+Several members of different initial weights are trained at once, each on its own log loss, from the interaction logit
+on; their mean is the model. What is kept are moving averages of the weights (Polyak & Juditsky, 1992).
 """
 
 from __future__ import annotations
 
-import json
-import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pipelines.candidates import History, linear
-from pipelines.candidates._keras import quiet_keras, silent, write_curves
+from pipelines.candidates._keras import averaged_epoch, network, quiet_keras, write_curves
 from pipelines.candidates._progress import steps
-from pipelines.demand import SMALLEST_BETA, Learning
+from pipelines.candidates.shapes import SHAPES
+from pipelines.demand import SMALLEST_BETA, Learning, log_odds
 from pipelines.errors import InputError
 from pipelines.files import read_json, write_json
 
@@ -27,24 +28,33 @@ if TYPE_CHECKING:
     from spox import Var
 
 _LEAST = np.array([[-np.inf, SMALLEST_BETA]], np.float32)
-_ROWS = 65_536  # read at once, to bound the memory
+_ROWS = 16_384  # read at once, to bound the memory
 _STEPS = 64  # an epoch has at least as many, unless batches would become smaller than the next
 _LEAST_BATCH = 64
+_LEAST_SLOPE = 0.05  # to start from: below it softplus has hardly a gradient left
+_UNMOVED = 1e-9  # of t: the price never moved
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the network is built and trained; `patience` is in epochs, `logs` the TensorBoard folder, if any."""
+    """How the network is built and trained; `logs` is the TensorBoard folder, if any.
+
+    `patience` is in epochs. `averaging`: what the averaged weights keep of themselves per step; 0 = no averaging.
+    `stop`: the epoch to stop at without a select window; null = all.
+    """
 
     family: str = "dnn"
-    curve: str = "log"
-    hidden: tuple[int, ...] = (48, 24)
-    members: int = 3
+    curve: tuple[str, ...] = SHAPES
+    hidden: tuple[int, ...] = (64, 64)
+    members: int = 4
     epochs: int = 60
-    patience: int = 6
+    patience: int = 12
     batch: int = 1024
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     weight_decay: float = 0.1
+    averaging: float = 0.98
+    base_l2: tuple[float, ...] = linear.Settings.l2
+    stop: int | None = None
     logs: str | None = None
 
     def __post_init__(self) -> None:
@@ -56,139 +66,156 @@ class Settings:
             raise InputError(f"model.dnn.hidden={list(self.hidden)} must name at least one layer, all positive")
         if self.weight_decay < 0:
             raise InputError(f"model.dnn.weight_decay={self.weight_decay} must not be negative")
+        if not 0 <= self.averaging < 1:
+            raise InputError(f"model.dnn.averaging={self.averaging} must lie in [0, 1)")
 
 
 @dataclass(frozen=True)
 class Model:
-    """The network: (N, D) encoded context -> (N, 2)."""
+    """The network: (N, D) encoded context -> (M, N, 2), every member's alpha and, before softplus, beta."""
 
     net: Any
 
     def coefficients(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (N, 2): alpha and beta, beta >= SMALLEST_BETA."""
-        parts = [np.asarray(self.net(z[start : start + _ROWS])) for start in range(0, len(z), _ROWS)]
+        from keras import ops
+
+        def mean(rows: NDArray[np.float32]) -> Any:
+            out = self.net(rows)
+            return ops.mean(ops.stack([out[..., 0], ops.softplus(out[..., 1])], axis=-1), axis=0)
+
+        parts = [np.asarray(mean(z[start : start + _ROWS])) for start in range(0, len(z), _ROWS)]
         both = np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)
         return np.maximum(both, _LEAST)
 
     def graph(self, z: Var) -> Var:
-        """Return the same as an ONNX value: (N, D) float32 -> (N, 2) float32."""
-        import onnx
-        import spox
-        import spox.opset.ai.onnx.v21 as op
+        """Return the same as an ONNX value: (N, D) float32 -> (N, 2) float32.
 
-        with tempfile.TemporaryDirectory() as folder, silent():
-            path = Path(folder) / "net.onnx"
-            self.net(np.zeros((1, self.net.input_shape[-1]), np.float32))  # Keras exports what was called once
-            self.net.export(path, format="onnx", verbose=False)
-            net = onnx.load(path)
-        (both,) = spox.inline(net)(z).values()
+        Flat matrices, the members side by side in their columns: as few and as plain nodes as a fast quote needs.
+        """
+        import spox.opset.ai.onnx.v21 as op
+        from scipy.linalg import block_diag
+
+        *hidden, kernel, bias, straight = self.net.get_weights()
+        M, x = len(kernel), z
+        for layer in range(0, len(hidden), 2):
+            side_by_side = np.hstack(hidden[layer]) if layer == 0 else block_diag(*hidden[layer])
+            x = op.relu(op.gemm(x, op.const(side_by_side), op.const(hidden[layer + 1].reshape(1, -1))))
+        deep = np.column_stack([np.concatenate(kernel[:, :, 0] / M), block_diag(*kernel[:, :, 1:])])
+        shallow, constant = (np.column_stack([w[..., 0].mean(0), w[..., 1].T]) for w in (straight, bias))
+        out = op.gemm(x, op.const(deep), op.gemm(z, op.const(shallow), op.const(constant)))  # alpha; M slopes
+        alpha, beta = np.zeros((2, 1 + M, 2), np.float32)
+        alpha[0, 0], beta[1:, 1] = 1, 1 / M
+        both = op.gemm(op.softplus(out), op.const(beta), op.gemm(out, op.const(alpha)))
         return op.max([both, op.const(_LEAST)])
 
     def save(self, folder: Path) -> None:
-        """Write model.json (layers) and model.npz (weights) into an existing folder.
+        """Write model.json (sizes) and model.npz (weights) into an existing folder.
 
         Not Keras' own format, which holds the date and so differs from run to run.
         """
-        write_json(folder / "model.json", json.loads(self.net.to_json()))
-        np.savez(folder / "model.npz", *self.net.get_weights())
+        weights = self.net.get_weights()
+        sizes = {"hidden": [w.shape[-1] for w in weights[1:-2:2]], "members": len(weights[0])}
+        write_json(folder / "model.json", {"width": weights[0].shape[1], **sizes})
+        np.savez(folder / "model.npz", *weights)
 
 
 def load(folder: Path) -> Model:
     """Return the model that `Model.save` wrote."""
-    net = quiet_keras().models.model_from_json(json.dumps(read_json(folder / "model.json")))
+    told = read_json(folder / "model.json")
     with np.load(folder / "model.npz", allow_pickle=False) as arrays:
-        net.set_weights([arrays[f"arr_{i}"] for i in range(len(arrays.files))])
-    return Model(net)
+        weights = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
+    quiet_keras()
+    return Model(network(told["width"], tuple(told["hidden"]), told["members"], weights))
 
 
-def fit(train: Learning, valid: Learning, settings: Settings, seed: int) -> tuple[Model, History]:
-    """Return the network of the best epoch, and the log loss of both windows after each epoch."""
+def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
+    """Return the network of the best epoch, the log loss of both windows after each epoch, and settings to stop there.
+
+    Without a select window it stops at `settings.stop`, on the same way down of the learning rate.
+    """
     keras = quiet_keras(seed)
-    net, members = _build(train.z.shape[1], settings)
-    _start_at_pooled_curve(members, train, valid)
-    batch = min(settings.batch, max(len(train.t) // _STEPS, _LEAST_BATCH), len(train.t))
-    planned = settings.epochs * (len(train.t) // batch)
-    rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, planned)
+    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2), seed)
+    start = _start(base, fit, settings, np.random.default_rng(seed))
+    net, kept = (network(fit.z.shape[1], settings.hidden, settings.members, start) for _ in range(2))
+    batch = min(settings.batch, max(len(fit.t) // _STEPS, _LEAST_BATCH), len(fit.t))
+    rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * (len(fit.t) // batch))
     optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
-    members.compile(optimizer=optimizer, loss=_member_loss)
-    batches = _batches(len(train.t), batch, settings.epochs, np.random.default_rng(seed))
-    outcomes, best = _outcomes(train), net.get_weights()
-    history: History = {"train_log_loss": [], "valid_log_loss": []}
-    with steps(settings.epochs, "dnn") as advance:
-        for epoch in batches:
-            # Batch by batch and not Keras' own loop: on small networks its data pipeline costs more than the learning.
-            losses = [members.train_on_batch(train.z[rows], outcomes[rows]) for rows in epoch]
-            history["train_log_loss"].append(float(np.mean(losses)))
-            history["valid_log_loss"].append(linear.loss(Model(net).coefficients(valid.z), valid))
-            advance()
-            behind = len(history["valid_log_loss"]) - 1 - int(np.argmin(history["valid_log_loss"]))
-            best = net.get_weights() if behind == 0 else best
-            if behind >= settings.patience:
-                break
-    net.set_weights(best)
+    learn = averaged_epoch(net, kept, optimizer, _summed_loss(fit.link), settings.averaging)
+    history = _learn(learn, kept, fit, select, settings, batch, seed)
+    if select is None:
+        return Model(kept), history, settings
     if settings.logs is not None:
         write_curves(Path(settings.logs), history)
-    return Model(net), history
+    stopped = int(np.argmin(history["select_log_loss"])) + 1
+    return Model(kept), history, replace(settings, stop=stopped, base_l2=settled.l2)
 
 
-def _batches(rows: int, batch: int, epochs: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Give for each epoch the rows of its batches, (B, batch); rows that fill no batch wait for another epoch."""
-    count = rows // batch
-    for _ in range(epochs):
-        yield rng.permutation(rows)[: count * batch].reshape(count, batch)
-
-
-def _build(width: int, settings: Settings) -> tuple[Any, Any]:
-    """Return two models that share their layers: mean of the members (N, 2), and members side by side (N, 2M)."""
-    import keras
-
-    z = keras.Input((width,), name="z")
-    curves = [_member(z, m, settings) for m in range(settings.members)]
-    if len(curves) == 1:
-        return keras.Model(z, curves[0], name="net"), keras.Model(z, curves[0], name="members")
-    mean = keras.layers.Average(name="mean")(curves)
-    side = keras.layers.Concatenate(name="side_by_side")(curves)
-    return keras.Model(z, mean, name="net"), keras.Model(z, side, name="members")
-
-
-def _member(z: Any, m: int, settings: Settings) -> Any:
-    """Return one member's (alpha, beta): linear in the context and in what the hidden layers make of it.
-
-    All layers are named, so that the same network is always the same text; the last ones start at no effect at all.
-    """
-    from keras import layers
-
-    x = z
-    for depth, size in enumerate(settings.hidden):
-        x = layers.Dense(size, activation="silu", name=f"hidden_{m}_{depth}")(x)
-    x = layers.Concatenate(name=f"joined_{m}")([x, z])
-    alpha = layers.Dense(1, kernel_initializer="zeros", name=f"alpha_{m}")(x)
-    beta = layers.Dense(1, kernel_initializer="zeros", activation="softplus", name=f"beta_{m}")(x)
-    return layers.Concatenate(name=f"curve_{m}")([alpha, beta])
-
-
-def _outcomes(window: Learning) -> NDArray[np.float32]:
-    """Return (N, 2): the outcome and, because the loss needs it beside, the price."""
-    return np.column_stack([window.bought, window.t]).astype(np.float32)
-
-
-def _member_loss(outcomes: Any, coefficients: Any) -> Any:
-    """Return the log loss, mean over the members, of (N, 2) outcome and price under (N, 2M) coefficients."""
+def _learn(
+    learn: Any, kept: Any, fit: Learning, select: Learning | None, settings: Settings, batch: int, seed: int
+) -> History:
+    """Learn epoch by epoch and leave the best epoch's weights in `kept`; without a select window the last one's."""
     from keras import ops
 
-    bought, t = outcomes[:, 0:1], outcomes[:, 1:2]
-    logit = coefficients[:, 0::2] - coefficients[:, 1::2] * t
-    return ops.mean(ops.softplus(logit) - bought * logit, axis=1)
+    z = ops.convert_to_tensor(fit.z, "float32")
+    outcomes = ops.convert_to_tensor(np.column_stack([fit.bought, fit.t]), "float32")
+    epochs = settings.epochs if select is not None else settings.stop or settings.epochs
+    history: History = {"fit_log_loss": []} if select is None else {"fit_log_loss": [], "select_log_loss": []}
+    best = kept.get_weights()
+    with steps(epochs, "dnn") as advance:
+        for rows in _batches(len(fit.t), batch, epochs, np.random.default_rng(seed)):
+            history["fit_log_loss"].append(float(learn(z, outcomes, rows)) / settings.members)
+            advance()
+            if select is None:
+                continue
+            losses = history["select_log_loss"]
+            losses.append(select.loss(Model(kept).coefficients(select.z)))
+            behind = len(losses) - 1 - int(np.argmin(losses))
+            best = kept.get_weights() if behind == 0 else best
+            if behind >= settings.patience:
+                break
+    if select is not None:
+        kept.set_weights(best)
+    return history
 
 
-def _start_at_pooled_curve(members: Any, train: Learning, valid: Learning) -> None:
-    """Let every member begin as the one curve for all: no epoch is spent on finding it, and no slope is invented."""
-    one, other = (Learning(w.z[:, -1:], w.t, w.bought) for w in (train, valid))
-    model, _ = linear.fit(one, other, linear.Settings(), 0)
-    alpha, beta = model.coefficients(np.ones((1, 1), np.float32))[0].astype(float)
-    start = {"alpha": alpha, "beta": np.log(np.expm1(beta))}
-    for layer in members.layers:
-        kind = layer.name.split("_")[0]
-        if kind in start:
-            layer.bias.assign([start[kind]])
+def _batches(rows: int, batch: int, epochs: int, rng: np.random.Generator) -> Iterator[Any]:
+    """Give for each epoch the rows of its batches, (B, batch); rows that fill no batch wait for another epoch."""
+    from keras import ops
+
+    count = rows // batch
+    for _ in range(epochs):
+        yield ops.convert_to_tensor(rng.permutation(rows)[: count * batch].reshape(count, batch), "int32")
+
+
+def _start(
+    base: linear.Model, fit: Learning, settings: Settings, rng: np.random.Generator
+) -> list[NDArray[np.float32]]:
+    """Return the first weights: every member begins as the interaction logit, with hidden layers that differ.
+
+    Softplus bends: slopes of beta are divided by its slope at the mean context, so that they hold there.
+    """
+    M, sizes, weights = settings.members, (fit.z.shape[1], *settings.hidden), []
+    for wide, size in pairwise(sizes):
+        bound = np.sqrt(6 / (wide + size))  # Glorot & Bengio, 2010
+        weights += [rng.uniform(-bound, bound, (M, wide, size)), np.zeros((M, 1, size))]
+    moved = np.ptp(fit.t) > _UNMOVED
+    beta = max(float(base.b[-1]), _LEAST_SLOPE if moved else SMALLEST_BETA)
+    straight = np.column_stack([base.a, base.b / -np.expm1(-beta)])
+    straight[-1] = 0
+    bias = np.array([base.a[-1], np.log(np.expm1(beta))])
+    weights += [np.zeros((M, sizes[-1], 2)), np.tile(bias, (M, 1, 1)), np.tile(straight, (M, 1, 1))]
+    return [w.astype(np.float32) for w in weights]
+
+
+def _summed_loss(link: str) -> Any:
+    """Return the loss of one batch, log loss summed over the members, of (M, N, 2) outputs and (N, 2) outcome and t."""
+    from keras import ops
+
+    def loss(out: Any, outcomes: Any) -> Any:
+        bought, t = outcomes[:, 0], outcomes[:, 1]
+        odds = log_odds(out[..., 0] - ops.softplus(out[..., 1]) * t, link)
+        return ops.sum(ops.mean(ops.softplus(odds) - bought * odds, axis=1))
+
+    return loss

@@ -1,7 +1,7 @@
 """A forest of local corrections to the interaction logit, in the manner of generalised random forests.
 
 Trees split where the best correction (d alpha, d beta) differs between shoppers, each tree shaped by one part of the
-offers; the other part then solves one Newton step per leaf (honest leaves). The valid window picks the share of the
+offers; the other part then solves one Newton step per leaf (honest leaves). The select window picks the share of the
 step to take. After Athey, Tibshirani & Wager, "Generalized random forests" (Annals of Statistics 2019).
 """
 
@@ -15,7 +15,8 @@ import numpy as np
 from pipelines.candidates import History, linear
 from pipelines.candidates._progress import steps
 from pipelines.candidates._trees import LEAF, Trees
-from pipelines.demand import SMALLEST_BETA, Learning, sigmoid
+from pipelines.candidates.shapes import SHAPES
+from pipelines.demand import SMALLEST_BETA, Learning, link_slope
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -32,11 +33,11 @@ class Settings:
     """How the trees grow; names are scikit-learn's where it has one.
 
     shaping_rows: offers that shape one tree, at most half of all; the others fill its leaves. ridge: offers' worth of
-    the base that every leaf is shrunk towards. shares: of the step, among which the valid window picks.
+    the base that every leaf is shrunk towards. shares: of the step, among which the select window picks.
     """
 
     family: str = "forest"
-    curve: str = "log"
+    curve: tuple[str, ...] = SHAPES
     trees: int = 100
     max_depth: int = 7
     min_samples_leaf: int = 50
@@ -91,28 +92,32 @@ def load(folder: Path) -> Model:
         return Model(linear.load(folder / "base"), Trees(**arrays))
 
 
-def fit(train: Learning, valid: Learning, settings: Settings, seed: int) -> tuple[Model, History]:
-    """Return base and forest with the share of the step that the valid window likes best, and each share's loss."""
-    base, _ = linear.fit(train, valid, linear.Settings(l2=settings.base_l2), seed)
-    before = base.coefficients(train.z)
-    score, information = _newton(before, train)
-    trees = _corrections(train.z, score, information, settings, seed)
-    history: History = {"share": [], "train_log_loss": [], "valid_log_loss": []}
-    moves = {id(window): trees.total(window.z) for window in (train, valid)}
-    for share in settings.shares:
+def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
+    """Return base and forest with the share of the step that the select window likes best, each one's loss, that share.
+
+    Without a select window the first share is taken.
+    """
+    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2), seed)
+    score, information = _newton(base.coefficients(fit.z), fit)
+    trees = _corrections(fit.z, score, information, settings, seed)
+    history: History = {"share": [], "fit_log_loss": [], "select_log_loss": []}
+    tried = settings.shares if select is not None else settings.shares[:1]
+    moves = [(window, base.coefficients(window.z), trees.total(window.z)) for window in (fit, select or fit)]
+    for share in tried:
         history["share"].append(share)
-        for name, window in {"train": train, "valid": valid}.items():
-            moved = base.coefficients(window.z) + np.float32(share) * moves[id(window)]
-            moved[:, 1] = np.maximum(moved[:, 1], SMALLEST_BETA)
-            history[f"{name}_log_loss"].append(linear.loss(moved, window))
-    best = settings.shares[int(np.argmin(history["valid_log_loss"]))]
-    return Model(base, trees.scaled(best)), history
+        for name, (window, start, move) in zip(("fit", "select"), moves, strict=True):
+            moved = np.maximum(start + np.float32(share) * move, _LEAST)
+            history[f"{name}_log_loss"].append(window.loss(moved))
+    best = tried[int(np.argmin(history["select_log_loss"]))]
+    return Model(base, trees.scaled(best)), history, replace(settings, base_l2=settled.l2, shares=(best,))
 
 
 def _newton(coefficients: NDArray[np.float32], window: Learning) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return score (N, 2) and information (N, 2, 2) of each offer's log likelihood in (alpha, beta)."""
-    q = sigmoid(coefficients[:, 0] - coefficients[:, 1] * window.t)
-    direction = np.column_stack([np.ones_like(window.t), -window.t])
+    alpha, beta = coefficients.astype(np.float64).T
+    eta = alpha - beta * window.t
+    q, slope = window.probability(coefficients), link_slope(eta, window.link)
+    direction = np.column_stack([np.ones_like(window.t), -window.t]) * slope[:, None]
     score = (window.bought - q)[:, None] * direction
     information = (q * (1 - q))[:, None, None] * direction[:, :, None] * direction[:, None, :]
     return score, information

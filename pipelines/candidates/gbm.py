@@ -7,7 +7,7 @@ valid log loss no longer falls.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,8 @@ import numpy as np
 from pipelines.candidates import History, linear
 from pipelines.candidates._progress import steps
 from pipelines.candidates._trees import LEAF, Trees
-from pipelines.demand import SMALLEST_BETA, Learning, log_loss, sigmoid
+from pipelines.candidates.shapes import SHAPES
+from pipelines.demand import SMALLEST_BETA, Learning, link_slope, log_loss, log_odds, sigmoid
 from pipelines.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ class Settings:
     """How the trees grow; names are XGBoost's where it has one. `patience` is in rounds."""
 
     family: str = "gbm"
-    curve: str = "log"
+    curve: tuple[str, ...] = SHAPES
     rounds: int = 600
     patience: int = 40
     learning_rate: float = 0.05
@@ -101,37 +102,46 @@ def load(folder: Path) -> Model:
     return Model(linear.load(folder / "base"), float(booster.attr("least")), booster)
 
 
-def fit(train: Learning, valid: Learning, settings: Settings, seed: int) -> tuple[Model, History]:
-    """Return the boosted curve and the log loss of both windows after each round."""
+def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
+    """Return the boosted curve, the log loss of both windows after each round, and settings that stop where it did.
+
+    Without a select window all rounds are grown.
+    """
     import xgboost
 
-    base, _ = linear.fit(train, valid, linear.Settings(l2=settings.base_l2), seed)
-    mean_beta = float(base.coefficients(train.z)[:, 1].mean())
+    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2), seed)
+    mean_beta = float(base.coefficients(fit.z)[:, 1].mean())
     least = max(SMALLEST_BETA, _LEAST_SHARE * mean_beta)
-    # A label has one column per output: the outcome, and the price that the objective needs beside it.
-    matrices = {
-        name: xgboost.DMatrix(
-            window.z,
-            label=np.column_stack([window.bought, window.t]),
-            base_margin=_base_margin(base, least, window.z),
-        )
-        for name, window in {"train": train, "valid": valid}.items()
-    }
+    windows = {"fit": fit} if select is None else {"fit": fit, "select": select}
+    matrices = {name: _matrix(window, base, least) for name, window in windows.items()}
+    stop = [] if select is None else [xgboost.callback.EarlyStopping(rounds=settings.patience, save_best=True)]
     evaluated: dict[str, dict[str, list[float]]] = {}
     with steps(settings.rounds, "gbm") as advance:
         booster = xgboost.train(
-            _parameters(settings, seed, len(train.t)),
-            matrices["train"],
+            _parameters(settings, seed, len(fit.t)),
+            matrices["fit"],
             num_boost_round=settings.rounds,
-            obj=_objective,
-            custom_metric=_metric,
+            obj=lambda margins, data: _objective(margins, data, fit.link),
+            custom_metric=lambda margins, data: _metric(margins, data, fit.link),
             evals=[(matrix, name) for name, matrix in matrices.items()],
             evals_result=evaluated,
-            callbacks=[xgboost.callback.EarlyStopping(rounds=settings.patience, save_best=True), _each(advance)],
+            callbacks=[*stop, _each(advance)],
             verbose_eval=False,
         )
     history = {f"{name}_log_loss": list(values["log_loss"]) for name, values in evaluated.items()}
-    return Model(base, least, booster), history
+    return (
+        Model(base, least, booster),
+        history,
+        replace(settings, base_l2=settled.l2, rounds=booster.num_boosted_rounds()),
+    )
+
+
+def _matrix(window: Learning, base: linear.Model, least: float) -> Any:
+    """Return the window as XGBoost takes it: a label has one column per output, so the price stands in it too."""
+    import xgboost
+
+    label = np.column_stack([window.bought, window.t])
+    return xgboost.DMatrix(window.z, label=label, weight=window.weight, base_margin=_base_margin(base, least, window.z))
 
 
 def _parameters(settings: Settings, seed: int, rows: int) -> dict[str, Any]:
@@ -159,30 +169,32 @@ def _coefficients(margins: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.column_stack([margins[:, 0], beta]).astype(np.float32)
 
 
-def _probability(margins: NDArray[np.float32], data: Any) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return the outcome, its probability and the slope's derivative of the logit, (N,) each."""
+def _probability(margins: NDArray[np.float32], data: Any, link: str) -> tuple[NDArray[Any], ...]:
+    """Return the outcome, its probability, and the derivatives of its log-odds in alpha and in ln beta, (N,) each."""
     bought, t = data.get_label().reshape(-1, 2).T
     alpha, beta = _coefficients(margins.reshape(-1, 2)).astype(np.float64).T
-    return bought, sigmoid(alpha - beta * t), -beta * t
+    eta = alpha - beta * t
+    level = link_slope(eta, link)
+    return bought, sigmoid(log_odds(eta, link)), level, -beta * t * level
 
 
-def _objective(margins: NDArray[np.float32], data: Any) -> tuple[NDArray[Any], NDArray[Any]]:
+def _objective(margins: NDArray[np.float32], data: Any, link: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Return gradient and hessian, (N, 2), of the log loss in (alpha, ln beta).
 
     The slope's are rescaled so that its mean hessian equals the intercept's: else min_child_weight, which knows one
     scale only, would forbid every split of the slope.
     """
-    bought, q, slope = _probability(margins, data)
-    residual, weight = q - bought, q * (1 - q)
-    curvature = weight * slope**2
+    bought, q, level, slope = _probability(margins, data, link)
+    residual, weight = q - bought, q * (1 - q) * level**2
+    curvature = q * (1 - q) * slope**2
     scale = weight.mean() / curvature.mean() if curvature.mean() > _FLAT * weight.mean() else 0.0
-    gradient = np.column_stack([residual, scale * residual * slope])
+    gradient = np.column_stack([residual * level, scale * residual * slope])
     return gradient, np.column_stack([weight, scale * curvature])
 
 
-def _metric(margins: NDArray[np.float32], data: Any) -> tuple[str, float]:
-    bought, q, _ = _probability(margins, data)
-    return "log_loss", log_loss(bought, q)
+def _metric(margins: NDArray[np.float32], data: Any, link: str) -> tuple[str, float]:
+    bought, q, *_ = _probability(margins, data, link)
+    return "log_loss", log_loss(bought, q, data.get_weight())
 
 
 def _each(advance: Callable[[], None]) -> Any:

@@ -159,12 +159,16 @@ class Policy:
 def _possible(name: str, value: float) -> bool:
     if name == "u":
         return 0 <= value < 1
+    if name == "personal":
+        return value in (0, 1)
     return 0 <= value <= _MOST and (value > 0 or name != "list_price")
 
 
 def _expected(name: str) -> str:
     if name == "u":
         return "a number from 0 to below 1"
+    if name == "personal":
+        return "0 (no personal price) or 1"
     if name in TERMS_OF_SALE:
         return f"{'a positive number' if name == 'list_price' else 'a number from 0'} up to {_MOST:.0e}"
     return "a finite number"

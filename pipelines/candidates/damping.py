@@ -1,0 +1,152 @@
+"""Damping: where evidence is thin, personal demand curves keep closer to the shape that all shoppers share.
+
+With r(x, k) = q(x, k) / q(x, k0) the demand at rung k relative to the best single rung k0, and r(k) the pooled one, the
+damped curve is q(x, k0) · r(k)^(1 - s) · r(x, k)^s. At s = 0 all have the same relative demand, so (where costs are
+alike) the best single price is everybody's; at s = 1 nothing is damped. s is the larger of two answers to "how much of
+it do the select window's outcomes bear out?", both at prior odds of 1 to 20, since that window has chosen the shape of
+the curves and their strength as well:
+
+- the slope of the deviation that makes them most likely, shrunk by its own uncertainty: the calibration slope of Copas,
+  "Regression, prediction and shrinkage" (JRSS B 1983), with positive-part shrinkage after James & Stein (1961);
+- the posterior probability that the undamped curves are right and not the pooled shape (Kass & Raftery, "Bayes
+  factors", JASA 1995). With much evidence it is 1: curves that exaggerate a little are still
+  the best guide to everybody's rung, and damping all of them would cost more than it saves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pipelines.candidates import load_demand
+from pipelines.demand import Demand, Encode, log_loss, probability
+from pipelines.encoder import Encoder
+from pipelines.files import write_json
+from pipelines.pricing import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from numpy.typing import NDArray
+    from spox import Var
+
+_GRID = np.linspace(0.0, 1.0, 41)
+_PRIOR_ODDS = 20.0  # of the pooled shape against the undamped curves, before the select window speaks
+_SMALLEST = 1e-9  # of a probability: below it nobody buys
+
+
+@dataclass(frozen=True)
+class Damped:
+    """A demand and how much of its personal deviation is believed.
+
+    share: s in [0, 1]. pooled: (K,) r(k). at: k0, the index of the best single rung.
+    """
+
+    demand: Demand
+    share: float
+    pooled: tuple[float, ...]
+    at: int
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Those of the demand."""
+        return self.demand.weights
+
+    @property
+    def encoder(self) -> Encoder:
+        """That of the demand."""
+        return self.demand.encoder
+
+    def probabilities(self, table: pd.DataFrame) -> list[NDArray[np.float64]]:
+        """Return the damped curve of each member, (N, K)."""
+        return [self._damped(q) for q in self.demand.probabilities(table)]
+
+    def graph(self, inputs: dict[str, Var], encode: Encode) -> list[Array]:
+        """Return the same as ndonnx arrays."""
+        return [self._damped(q) for q in self.demand.graph(inputs, encode)]
+
+    def _damped(self, q: Array) -> Array:
+        return damped(q, self.share, np.array(self.pooled), self.at)
+
+    def save(self, folder: Path) -> None:
+        """Write demand.json and the demand in a folder of its own."""
+        folder.mkdir(parents=True, exist_ok=True)
+        told = {"kind": "damped", "share": self.share, "pooled": list(self.pooled), "at": self.at}
+        write_json(folder / "demand.json", told)
+        self.demand.save(folder / "undamped")
+
+    @classmethod
+    def load(cls, folder: Path, told: dict[str, Any]) -> Damped:
+        """Return the demand that `save` wrote; told: the content of demand.json."""
+        return cls(load_demand(folder / "undamped"), told["share"], tuple(told["pooled"]), told["at"])
+
+
+def damp(trial: Demand, demand: Demand, select: pd.DataFrame) -> tuple[Damped, Damped]:
+    """Return trial and settled demand, both damped as far as the trial's curves are borne out on the select window.
+
+    select: the context, `rung`, `bought`, `weight`, `list_price` and `unit_cost`; the ladder is the curves' own.
+    """
+    q, later = probability(trial, select), probability(demand, select)
+    prices = select[["list_price"]].to_numpy(float) * rungs_of(trial)[None, :]
+    at = best_single_rung(q, prices - select[["unit_cost"]].to_numpy(float))
+    rung, bought, weight = (select[name].to_numpy() for name in ("rung", "bought", "weight"))
+    share = believed(q, rung, bought, weight, at)
+    shapes = (tuple(float(r) for r in pooled_shape(c, at)) for c in (q, later))
+    first, second = (Damped(d, share, shape, at) for d, shape in zip((trial, demand), shapes, strict=True))
+    return first, second
+
+
+def rungs_of(demand: Demand) -> NDArray[np.float64]:
+    """Return the multipliers, (K,), at which a candidate's or an ensemble's curves are known."""
+    one: Any = demand
+    while hasattr(one, "members"):
+        one = one.members[0]
+    return np.array(one.curve.rungs)
+
+
+def damped(q: Array, share: float, pooled: NDArray[np.float64], at: int) -> Array:
+    """Return the damped curves, (N, K), of curves q (N, K), on the Array API; pooled: (K,)."""
+    if share == 1.0:
+        return q
+    xp = q.__array_namespace__()
+    safe = xp.maximum(q, _SMALLEST * xp.ones_like(q))
+    base = xp.log(safe[:, at : at + 1])
+    usual = xp.asarray((1 - share) * np.log(np.maximum(pooled, _SMALLEST))[None, :])
+    found = xp.exp(base + usual + share * (xp.log(safe) - base))
+    return xp.minimum(found, xp.ones_like(found))
+
+
+def pooled_shape(q: NDArray[np.float64], at: int) -> NDArray[np.float64]:
+    """Return r(k) = sum_i q(i, k) / sum_i q(i, k0), (K,), of curves (N, K)."""
+    total = np.maximum(q.sum(axis=0), _SMALLEST)
+    found: NDArray[np.float64] = total / total[at]
+    return found
+
+
+def best_single_rung(q: NDArray[np.float64], unit_profit: NDArray[np.float64]) -> int:
+    """Return the rung that would earn most as everybody's, of curves (N, K) and profits per unit (N, K)."""
+    return int((q * unit_profit).sum(axis=0).argmax())
+
+
+def believed(
+    q: NDArray[np.float64],
+    rung: NDArray[np.int64],
+    bought: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    at: int,
+) -> float:
+    """Return the share s of the personal deviation that the offers bear out, in [0, 1].
+
+    q: (N, K) curves from other offers. rung, bought, weight: (N,) of the select window. With L(s) the log likelihood of
+    the damped curves, s* the most likely slope and G = L(s*) - L(0) - ln 20, of which 2 G is about the square of a
+    z-score: s = max(s* (1 - 1/(2 G))+, 1 / (1 + 20 exp(L(0) - L(1)))).
+    """
+    rows, pooled = np.arange(len(q)), pooled_shape(q, at)
+    losses = [len(q) * log_loss(bought, damped(q, float(s), pooled, at)[rows, rung], weight) for s in _GRID]
+    best = int(np.argmin(losses))
+    gain = losses[0] - losses[best] - float(np.log(_PRIOR_ODDS))
+    slope = float(_GRID[best] * max(0.0, 1 - 1 / (2 * gain))) if gain > 0 else 0.0
+    certain = losses[0] - losses[-1]
+    return max(slope, float(1 / (1 + _PRIOR_ODDS * np.exp(-np.clip(certain, -50, 50)))))

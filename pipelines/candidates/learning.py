@@ -1,0 +1,90 @@
+"""Learning in two steps: a trial on the fit window, tuned on the select window; then the same, settled, on both.
+
+The trial is what the select window can judge; the settled demand, which has seen both windows, is what may price.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipelines.candidates import Candidate, History, family_module, linear, shapes
+from pipelines.candidates.controls import Controls
+from pipelines.candidates.shapes import Shown
+from pipelines.encoder import Encoder
+
+Columns = tuple[tuple[str, ...], tuple[str, ...]]  # the (numeric, categorical) names of the context
+_PLAIN_ROWS = 60_000  # offers that suffice for a plain regression
+_HELD_OUT = 0.2  # of them, to choose its strength and shape by
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What learning gave: the trial, the settled demand, learning curves, and what the select window chose."""
+
+    trial: Candidate
+    demand: Candidate
+    history: History
+    settled: Any
+    shape: str
+    shape_losses: dict[str, float]
+
+
+def learn(
+    fit: pd.DataFrame,
+    select: pd.DataFrame,
+    columns: Columns,
+    rungs: tuple[float, ...],
+    settings: Any,
+    seed: int,
+    controls: Controls | None = None,
+) -> Learned:
+    """Return the candidate, learned twice. Tables: the context, `multiplier`, `rung`, `bought`, `weight`, and what
+    the controls need (`usual`, `shock`). rungs: (K,) multipliers of the source.
+
+    Encoder, price scale and model of the trial know the fit window alone; of the demand, both windows.
+    """
+    family, beside = family_module(settings.family), controls or Controls()
+    encoder = Encoder.fit(fit, *columns)
+    shown, later = (_shown(encoder, beside, table) for table in (fit, select))
+    shape, curve, losses = shapes.choose(shown, later, rungs, settings.curve, seed)
+    model, history, settled = family.fit(shown.under(curve), later.under(curve), settings, seed)
+    trial = Candidate(encoder, curve, model, settings.family, beside)
+
+    both = pd.concat([fit, select], ignore_index=True)
+    encoder = Encoder.fit(both, *columns)
+    shown = _shown(encoder, beside, both)
+    curve = shapes.fitted(shape, shown, curve, seed)
+    model, *_ = family.fit(shown.under(curve), None, settled, seed)
+    return Learned(trial, Candidate(encoder, curve, model, settings.family, beside), history, settled, shape, losses)
+
+
+def regress(table: pd.DataFrame, columns: Columns, rungs: tuple[float, ...], seed: int) -> Candidate:
+    """Return the interaction logit on the given columns (none: one curve for all), tuned on a part of the table.
+
+    The plain model of baselines, references and impersonal prices; table as in `learn`.
+    """
+    some = table.sample(min(len(table), _PLAIN_ROWS), random_state=seed)
+    held_out = max(int(_HELD_OUT * len(some)), 1)
+    settings = linear.Settings(l2=(4.0, 16.0, 64.0) if any(columns) else (1.0,))
+    return learn(some[held_out:], some[:held_out], columns, rungs, settings, seed).demand
+
+
+def weighted(table: pd.DataFrame, propensity: Any = None) -> pd.DataFrame:
+    """Return the table with `weight`: 1 / propensity, mean 1, so that every rung counts alike; 1 where unknown."""
+    inverse = 1 / np.asarray(table["propensity"] if propensity is None else propensity, dtype=float)
+    inverse = np.where(np.isfinite(inverse), inverse, np.nanmean(inverse) if np.isfinite(inverse).any() else 1.0)
+    return table.assign(weight=inverse / inverse.mean())
+
+
+def _shown(encoder: Encoder, controls: Controls, table: pd.DataFrame) -> Shown:
+    return Shown(
+        controls.learning(encoder.encode(table), table),
+        table["multiplier"].to_numpy(float),
+        table["rung"].to_numpy(np.int64),
+        table["bought"].to_numpy(np.int64),
+        table["weight"].to_numpy(float),
+    )

@@ -1,0 +1,118 @@
+"""The shape of the demand curve that all contexts share, chosen on the select window by the interaction logit.
+
+Plain shapes are a link over log m or m. `spline` lets t be any rising function of the rungs: each rung's value is moved
+from the best plain shape towards what its own offers say, the less the fewer they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipelines.candidates import linear
+from pipelines.demand import Curve, Learning, link_slope, log_odds, sigmoid
+
+PLAIN = {
+    "logit-log": ("logit", "log"),
+    "logit-linear": ("logit", "linear"),
+    "probit-log": ("probit", "log"),
+    "probit-linear": ("probit", "linear"),
+}
+SHAPES = (*PLAIN, "spline")
+_STRENGTH = 16.0  # of the interaction logit's penalty
+_ROWS = 20_000  # offers of the fit window that suffice to tell shapes apart
+_ROUNDS = 3  # of moving the rungs and fitting the coefficients again
+_RIDGE = 200.0  # offers' worth of the plain shape that every rung's value is shrunk towards
+_HANDICAP = 4.0  # nats that the select window must gain by a spline: it is free, and flatters itself
+_LEAST_RISE = 1e-3  # of t from rung to rung
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One window before a price scale is chosen: z, bought, weight as in `Learning`; the prices shown, (N,)."""
+
+    z: NDArray[np.float32]
+    multiplier: NDArray[np.float64]
+    rung: NDArray[np.int64]
+    bought: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+    def under(self, curve: Curve) -> Learning:
+        """Return the window under a curve's price scale and link."""
+        return Learning(self.z, curve.t(self.multiplier), self.bought, self.weight, curve.link)
+
+    def some(self, rows: int, seed: int) -> Shown:
+        """Return at most so many of the offers, drawn at random."""
+        if len(self.rung) <= rows:
+            return self
+        kept = np.sort(np.random.default_rng(seed).choice(len(self.rung), rows, replace=False))
+        return Shown(*(getattr(self, name)[kept] for name in ("z", "multiplier", "rung", "bought", "weight")))
+
+
+def choose(
+    fit: Shown, select: Shown, rungs: tuple[float, ...], shapes: tuple[str, ...], seed: int
+) -> tuple[str, Curve, dict[str, float]]:
+    """Return the name and the curve of the shape that the select window likes best, and the loss of each shape."""
+    some = fit.some(_ROWS, seed)
+    plain = [s for s in shapes if s in PLAIN] or ["logit-log"]
+    tried = {s: _plain(some, select, Curve.fit(*PLAIN[s], rungs, fit.multiplier)) for s in plain}
+    if "spline" in shapes:
+        best = min(tried, key=lambda s: tried[s][1])
+        curve = bent(some, tried[best][0])
+        tried["spline"] = _plain(some, select, curve)
+    losses = {s: loss for s, (_, loss) in tried.items() if s in shapes}
+    handicap = {"spline": _HANDICAP / len(select.rung)}
+    name = min(losses, key=lambda s: losses[s] + handicap.get(s, 0.0))
+    return name, tried[name][0], losses
+
+
+def fitted(name: str, window: Shown, like: Curve, seed: int) -> Curve:
+    """Return the shape `name`, chosen before as `like`, fitted anew on another window."""
+    curve = Curve.fit(like.link, like.axis, like.rungs, window.multiplier)
+    return bent(window.some(_ROWS, seed), curve) if name == "spline" else curve
+
+
+def bent(window: Shown, curve: Curve) -> Curve:
+    """Return the curve with every rung's t moved towards what its offers say, still rising."""
+    plain, now = np.array(curve.values), np.array(curve.values)
+    for _ in range(_ROUNDS):
+        learning = window.under(curve.reshaped(now))
+        ab = _coefficients(learning, window.z).astype(np.float64)
+        now = _rising(_moved(now, plain, ab, window, curve.link), window.rung)
+    return curve.reshaped(now)
+
+
+def _moved(
+    now: NDArray[np.float64], plain: NDArray[np.float64], ab: NDArray[np.float64], window: Shown, link: str
+) -> NDArray[np.float64]:
+    """Return one Newton step of every rung's t, (K,), shrunk towards the plain shape."""
+    eta = ab[:, 0] - ab[:, 1] * now[window.rung]
+    q, slope = sigmoid(log_odds(eta, link)), link_slope(eta, link) * ab[:, 1]
+    information = q * (1 - q) * slope**2
+    score = np.bincount(window.rung, -(window.bought - q) * slope, len(now))
+    ridge = _RIDGE * information.mean()
+    step = (score - ridge * (now - plain)) / (np.bincount(window.rung, information, len(now)) + ridge)
+    moved: NDArray[np.float64] = now + step
+    return moved
+
+
+def _rising(values: NDArray[np.float64], rung: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return the nearest rising values, each rung weighing as often as it was shown."""
+    from sklearn.isotonic import IsotonicRegression
+
+    weight = np.bincount(rung, minlength=len(values)) + 1.0
+    level = IsotonicRegression().fit_transform(np.arange(len(values)), values, sample_weight=weight)
+    found: NDArray[np.float64] = level + _LEAST_RISE * np.arange(len(values))
+    return found
+
+
+def _coefficients(learning: Learning, z: NDArray[np.float32]) -> NDArray[np.float32]:
+    columns = linear.regressors(learning)
+    model = linear.as_model(linear.newton(columns, learning, _STRENGTH, np.zeros(columns.shape[1])))
+    return model.coefficients(z)
+
+
+def _plain(fit: Shown, select: Shown, curve: Curve) -> tuple[Curve, float]:
+    return curve, select.under(curve).loss(_coefficients(fit.under(curve), select.z))

@@ -1,0 +1,67 @@
+"""How the report speaks: verdicts, policies, guardrails and estimators in plain words, and numbers for reading."""
+
+from __future__ import annotations
+
+VERDICTS = {
+    "promote": ("May price", "It was shown to earn more than what prices now."),
+    "canary": ("Try it on a part of the quotes", "It looks better than what prices now, but this is not shown yet."),
+    "review": ("A person must decide", "Something that no number settles has to be looked at first."),
+    "reject": ("Keep the present prices", "It was not seen to be better than what prices now."),
+}
+BASELINES = {
+    "list_price": "the list price for everybody",
+    "single": "best single price for everybody",
+    "logged": "prices as they were",
+    "imitation": "imitation of past prices",
+    "no_personal": "one price per item and time",
+}
+GUARDRAILS = {
+    "margin_floor": "the least margin",
+    "largest_cut": "the largest cut",
+    "largest_rise": "the largest rise",
+    "min_price": "the item's least price",
+    "max_price": "the item's highest price",
+    "support": "no price that such shoppers were hardly ever shown",
+    "none": "none: the best price was allowed",
+}
+ESTIMATORS = {
+    "doubly_robust": "doubly robust: decides",
+    "clipped": "… with large weights clipped",
+    "switch": "… with the model where weights are large",
+    "inverse_propensity": "past outcomes alone, weighted",
+    "self_normalised": "… self-normalised",
+    "direct": "the reference model alone",
+}
+
+
+def usual(fallback: float) -> str:
+    """Return what the price is called that prices are held against: a multiplier of the list price, 1 being that."""
+    return "the list price" if fallback == 1 else f"the usual price ({fallback:g})"
+
+
+def money(value: float | None) -> str:
+    """Return an amount for reading: whole from 100 on, else with one decimal; a dash where there is none."""
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z.1f}".removesuffix(".0")
+
+
+def signed(value: float | None) -> str:
+    """Return an amount with its sign."""
+    text = money(value).replace("-", "−")
+    return text if text in ("0", "–") or text.startswith("−") else f"+{text}"
+
+
+def percent(value: float | None, digits: int = 0) -> str:
+    """Return a share in percent."""
+    return "–" if value is None else f"{100 * value:.{digits}f} %".replace("-", "−")
+
+
+def moved(value: float) -> str:
+    """Return a price change in percent, or in words where there is none."""
+    return "as usual" if abs(value) < 5e-4 else f"{100 * value:+.0f} %".replace("-", "−")
+
+
+def changed(value: float) -> str:
+    """Return a mean price change in percent, with its sign."""
+    return f"{100 * value:+z.1f} %".replace("-", "−")

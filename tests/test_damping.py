@@ -1,0 +1,122 @@
+"""Damping: all is believed where the offers bear it out, nothing where nobody differs, and what lies between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines.candidates import load_demand
+from pipelines.candidates.damping import Damped, believed, best_single_rung, damp, damped, pooled_shape
+from pipelines.candidates.learning import weighted
+from pipelines.demand import probability
+from tests.worlds import LADDER, candidate, in_graph, log_curve, offers
+
+
+def curves(rows: int, spread: float, seed: int = 0) -> np.ndarray:
+    """Return curves (N, 5) whose sensitivity differs by `spread`."""
+    rng = np.random.default_rng(seed)
+    both = np.column_stack([rng.normal(-0.4, 0.5, rows), 4 + spread * rng.uniform(-3.5, 3.5, rows)])
+    return log_curve().probability(both)
+
+
+def outcomes(q: np.ndarray, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return rung, purchase and weight of each context, shown a rung at random and buying with chance q."""
+    rng = np.random.default_rng(seed)
+    rung = rng.integers(0, q.shape[1], len(q))
+    return rung, (rng.random(len(q)) < q[np.arange(len(q)), rung]).astype(np.int64), np.ones(len(q))
+
+
+def test_undamped_curves_stay_as_they_are() -> None:
+    """At s = 1 nothing changes, to the last bit."""
+    q = curves(100, 1.0)
+    np.testing.assert_array_equal(q, damped(q, 1.0, pooled_shape(q, 2), 2))
+
+
+def test_wholly_damped_everybody_has_the_same_relative_demand() -> None:
+    """At s = 0 the curves are multiples of the pooled one, as high at the best single rung as they were."""
+    q = 0.3 * curves(100, 1.0)  # no multiple exceeds 1
+    shape = pooled_shape(q, 2)
+    found = damped(q, 0.0, shape, 2)
+    np.testing.assert_allclose(q[:, 2], found[:, 2])
+    np.testing.assert_allclose(np.tile(shape, (100, 1)), found / found[:, 2:3])
+
+
+def test_wholly_damped_the_best_single_rung_is_everybodys() -> None:
+    """Where cost shares are alike, s = 0 quotes to everybody what would earn most as everybody's price."""
+    q, margin = 0.5 * curves(500, 1.0), np.array(LADDER) - 0.6
+    at = best_single_rung(q, np.tile(margin, (500, 1)))
+    assert len(set((q * margin).argmax(axis=1))) > 1
+    assert {at} == set((damped(q, 0.0, pooled_shape(q, at), at) * margin).argmax(axis=1))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.999])
+def test_damping_never_raises_a_probability_above_one_nor_a_curve(share: float) -> None:
+    """Also where nearly everybody or nobody buys: probabilities that do not rise with the price."""
+    rng = np.random.default_rng(2)
+    extreme = log_curve().probability(np.column_stack([rng.normal(0, 15, 200), rng.gamma(1, 5, 200)]))
+    found = damped(extreme, share, pooled_shape(extreme, 1), 1)
+    assert np.isfinite(found).all()
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert (np.diff(found, axis=1) <= 1e-12).all()
+
+
+def test_true_heterogeneity_is_believed_with_enough_offers() -> None:
+    """With 20,000 offers of true curves all is believed, and no share leaves [0, 1]."""
+    q = curves(20_000, 1.0)
+    assert 0.95 < believed(q, *outcomes(q), at=2) <= 1
+
+
+def test_where_nobody_differs_hardly_anything_is_believed() -> None:
+    """Curves that differ by noise alone, judged by offers of one pooled demand, are damped away in most windows."""
+    shares = []
+    for seed in range(12):
+        told = curves(3000, 0.6, seed)
+        true = damped(told, 0.0, pooled_shape(told, 2), 2)
+        shares.append(believed(told, *outcomes(true, seed + 50), at=2))
+    assert np.median(shares) < 0.1
+    assert 0 <= min(shares) <= max(shares) < 0.9
+
+
+def test_noise_among_truth_is_believed_in_part() -> None:
+    """A deviation that exaggerates fourfold is not taken as it is."""
+    rng = np.random.default_rng(3)
+    x = rng.uniform(-3.5, 3.5, 3000)
+    level = np.full(3000, -0.4)
+    true, told = (log_curve().probability(np.column_stack([level, 4 + f * x])) for f in (0.25, 1.0))
+    assert 0.05 < believed(told, *outcomes(true), at=2) < 0.7
+
+
+def test_the_pooled_shape_is_relative_to_the_best_single_rung() -> None:
+    """Worked by hand."""
+    q = np.array([[0.6, 0.4, 0.1], [0.2, 0.1, 0.0]])
+    np.testing.assert_allclose([1.6, 1.0, 0.2], pooled_shape(q, 1))
+    assert 1 == best_single_rung(q, np.array([[1.0, 2.0, 3.0]] * 2))
+
+
+def test_graph_and_copy_are_the_damped_demand(tmp_path: Path) -> None:
+    """ONNX gives the damped curves of Python, and so does what was saved and loaded."""
+    table = offers(200)[0]
+    one = Damped(candidate(table), 0.4, (1.5, 1.2, 1.0, 0.8, 0.6), 2)
+    expected = probability(one, table)
+    assert np.abs(expected - probability(one.demand, table)).max() > 0.02
+    np.testing.assert_allclose(expected, in_graph(one, table)[0], rtol=1e-9)
+    one.save(tmp_path / "d")
+    loaded = load_demand(tmp_path / "d")
+    np.testing.assert_array_equal(expected, probability(loaded, table))
+    assert (one.share, one.pooled, one.at) == (loaded.share, loaded.pooled, loaded.at)
+
+
+def test_trial_and_demand_are_damped_alike() -> None:
+    """The share is what the trial's curves earned on the select window; each has its own pooled shape."""
+    select: pd.DataFrame = weighted(offers(3000, seed=1)[0])
+    near, bent = candidate(select), candidate(select, bend=3.0)
+    trial, demand = damp(near, bent, select)
+    assert 0.8 < trial.share == demand.share <= 1
+    assert trial.at == demand.at
+    assert trial.pooled != demand.pooled
+    assert (1.0, 1.0) == (trial.pooled[trial.at], demand.pooled[demand.at])
+    assert damp(bent, near, select)[1].share == damp(bent, bent, select)[0].share
