@@ -119,7 +119,7 @@ class Encoder:
         cut = xp.minimum(xp.maximum(filled, row("low")), row("high"))
         if any(n.log for n in self.numbers):
             # log(1 + x) is spelled out because ONNX has no log1p; the unlogged columns must not see a log of x < -1
-            cut = xp.where(row("log"), xp.log(1 + xp.where(row("log"), cut, xp.zeros_like(cut))), cut)
+            cut = xp.where(row("log"), xp.log(1 + xp.where(row("log"), cut, xp.asarray(np.array([[0.0]])))), cut)
         return (cut - row("mean")) / row("scale")
 
     def graph(self, inputs: dict[str, Var]) -> Var:

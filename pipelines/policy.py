@@ -138,7 +138,7 @@ def at_prices(curve: Array, multipliers: Array, knots: list[int], terms: Terms) 
     at = np.log(np.array(terms.knots))
     span = np.array([at[i] - at[k] if i != k else np.inf for k, i in zip(knots, inner, strict=True)])
     moved = (xp.log(multipliers) - xp.asarray(at[knots][None, :])) * xp.asarray(1 / span[None, :])
-    share = xp.minimum(xp.maximum(moved, xp.zeros_like(moved)), xp.ones_like(moved))
+    share = xp.minimum(xp.maximum(moved, xp.asarray(np.array([[0.0]]))), xp.asarray(np.array([[1.0]])))
     return here + share * (there - here)
 
 
@@ -147,7 +147,7 @@ def elasticities(curve: Array, knots: tuple[float, ...]) -> Array:
     xp = curve.__array_namespace__()
     at, last = np.log(np.array(knots)), len(knots) - 1
     left, right = np.maximum(np.arange(last + 1) - 1, 0), np.minimum(np.arange(last + 1) + 1, last)
-    logs = xp.log(xp.maximum(curve, _NOBODY * xp.ones_like(curve)))
+    logs = xp.log(xp.maximum(curve, xp.asarray(np.array([[_NOBODY]]))))
     rise = xp.take(logs, xp.asarray(right), axis=1) - xp.take(logs, xp.asarray(left), axis=1)
     return rise * xp.asarray(1 / (at[right] - at[left])[None, :])
 

@@ -182,7 +182,7 @@ def cautious(gains: list[Array], weights: tuple[float, ...], caution: float) -> 
         mean = mean + gain * weight
         square = square + gain * gain * weight
     xp = mean.__array_namespace__()
-    return mean - caution * xp.sqrt(xp.maximum(square - mean * mean, xp.zeros_like(mean)))
+    return mean - caution * xp.sqrt(xp.maximum(square - mean * mean, xp.asarray(np.array([[0.0]]))))
 
 
 def best_rung(masked_profit: Array) -> Array:
@@ -217,7 +217,9 @@ def draw(probabilities: Array, greedy: Array, u: Array) -> tuple[Array, Array]:
     """
     xp = probabilities.__array_namespace__()
     cumulated = xp.cumulative_sum(probabilities, axis=1)
-    passed = xp.sum(xp.astype(cumulated <= xp.maximum(u, xp.zeros_like(u)), xp.int64), axis=1, keepdims=True)
+    passed = xp.sum(
+        xp.astype(cumulated <= xp.maximum(u, xp.asarray(np.array([[0.0]]))), xp.int64), axis=1, keepdims=True
+    )
     # `passed` runs off the ladder where rounding leaves the last sum below u
     rung = xp.where(xp.isnan(u) | (passed >= probabilities.shape[1]), greedy, passed)
     return rung, xp.where(xp.isnan(u), 1.0, at_rung(probabilities, rung))

@@ -111,11 +111,11 @@ def damped(q: Array, share: float, pooled: NDArray[np.float64], at: int) -> Arra
     if share == 1.0:
         return q
     xp = q.__array_namespace__()
-    safe = xp.maximum(q, _SMALLEST * xp.ones_like(q))
+    safe = xp.maximum(q, xp.asarray(np.array([[_SMALLEST]])))
     base = xp.log(safe[:, at : at + 1])
     usual = xp.asarray((1 - share) * np.log(np.maximum(pooled, _SMALLEST))[None, :])
     found = xp.exp(base + usual + share * (xp.log(safe) - base))
-    return xp.minimum(found, xp.ones_like(found))
+    return xp.minimum(found, xp.asarray(np.array([[1.0]])))
 
 
 def pooled_shape(q: NDArray[np.float64], at: int) -> NDArray[np.float64]:

@@ -1,7 +1,7 @@
 """Varying-coefficient boosting: XGBoost trees over the context for alpha and for ln beta, on a linear base.
 
 Each round adds one tree per output (custom objective), starting from the interaction logit; rounds stop when the
-valid log loss no longer falls.
+log loss on the select window no longer falls.
 """
 
 from __future__ import annotations

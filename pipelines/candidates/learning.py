@@ -41,21 +41,23 @@ def learn(
     settings: Any,
     seed: int,
     controls: Controls | None = None,
+    read: Encoder | None = None,
 ) -> Learned:
     """Return the candidate, learned twice. Tables: the context, `multiplier`, `rung`, `bought`, `weight`, and what
     the controls need (`usual`, `shock`). rungs: (K,) multipliers of the source.
 
-    Encoder, price scale and model of the trial know the fit window alone; of the demand, both windows.
+    Encoder, price scale and model of the trial know the fit window alone; of the demand, both windows. read: the
+    encoder to use instead.
     """
     family, beside = family_module(settings.family), controls or Controls()
-    encoder = Encoder.fit(fit, *columns)
+    encoder = read or Encoder.fit(fit, *columns)
     shown, later = (_shown(encoder, beside, table) for table in (fit, select))
     shape, curve, losses = shapes.choose(shown, later, rungs, settings.curve, seed)
     model, history, settled = family.fit(shown.under(curve), later.under(curve), settings, seed)
     trial = Candidate(encoder, curve, model, settings.family, beside)
 
     both = pd.concat([fit, select], ignore_index=True)
-    encoder = Encoder.fit(both, *columns)
+    encoder = read or Encoder.fit(both, *columns)
     shown = _shown(encoder, beside, both)
     curve = shapes.fitted(shape, shown, curve, seed)
     model, *_ = family.fit(shown.under(curve), None, settled, seed)
@@ -70,7 +72,8 @@ def regress(table: pd.DataFrame, columns: Columns, rungs: tuple[float, ...], see
     some = table.sample(min(len(table), _PLAIN_ROWS), random_state=seed)
     held_out = max(int(_HELD_OUT * len(some)), 1)
     settings = linear.Settings(l2=(4.0, 16.0, 64.0) if any(columns) else (1.0,))
-    return learn(some[held_out:], some[:held_out], columns, rungs, settings, seed).demand
+    read = Encoder.fit(table, *columns)  # as every stage reads it, so that a policy graph encodes a context once
+    return learn(some[held_out:], some[:held_out], columns, rungs, settings, seed, read=read).demand
 
 
 def weighted(table: pd.DataFrame, propensity: Any = None) -> pd.DataFrame:

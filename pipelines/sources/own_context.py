@@ -139,7 +139,7 @@ def _assumed(source: OffersSource, rungs: tuple[float, ...], merged: bool) -> li
     parts = source.columns
     share = source.cost_share or 0.0
     said = {
-        "The table has no time: train, valid and test are drawn at random, none lies later.": not parts.time,
+        "The table has no time: fit, select and certify are drawn at random, none lies later.": not parts.time,
         "The table names no shopper: each row counts as a shopper of its own.": not parts.shopper,
         "The table names no item: all rows count as one item.": not parts.item,
         "The table has no list price: it is taken as 1, so the rungs are prices themselves.": not parts.list_price,
