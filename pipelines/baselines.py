@@ -44,6 +44,7 @@ from pipelines.window import (
 
 MODELS = Path("models/baselines")
 LIST_PRICE = MODELS / "list_price"
+_DISTILLED = 50_000  # answers of the reference, at least, that the impersonal demand learns from
 
 
 def impersonal(info: OffersInfo) -> Columns:
@@ -59,10 +60,25 @@ def learned(fit: pd.DataFrame, both: pd.DataFrame, info: OffersInfo, seed: int) 
     fit window alone, and `everybody`, one curve for all."""
     whole = (info.numeric, info.categorical)
     found = {"everybody": regress(both, ((), ()), info.ladder, seed)}
-    for name, columns in {"reference": whole, "impersonal": impersonal(info)}.items():
-        found[f"{name}_trial"] = regress(fit, columns, info.ladder, seed)
-        found[name] = regress(both, columns, info.ladder, seed)
+    for suffix, table in {"_trial": fit, "": both}.items():
+        reference = regress(table, whole, info.ladder, seed)
+        found[f"reference{suffix}"] = reference
+        found[f"impersonal{suffix}"] = distilled(reference, table, info, seed) if info.personal else reference
     return found
+
+
+def distilled(reference: Candidate, offers: pd.DataFrame, info: OffersInfo, seed: int) -> Candidate:
+    """Return the demand without personal columns, learned from what the reference says of offers at random rungs.
+
+    Not from the outcomes: where personal columns moved past prices, leaving them out would confound price and demand.
+    """
+    rng, columns = np.random.default_rng(seed), impersonal(info)
+    table = pd.concat([offers] * max(1, -(-_DISTILLED // len(offers))), ignore_index=True)
+    rung = rng.integers(0, len(info.ladder), len(table))
+    chance = np.concatenate([probability(reference, offers)] * (len(table) // len(offers)))
+    bought = (rng.random(len(table)) < chance[np.arange(len(table)), rung]).astype(np.int64)
+    asked = table.assign(rung=rung, multiplier=np.array(info.ladder)[rung], bought=bought, weight=1.0)
+    return regress(asked, columns, info.ladder, seed, Encoder.fit(offers, *columns))
 
 
 def save(models: dict[str, Candidate]) -> None:
@@ -139,7 +155,7 @@ def main(cfg: Config) -> None:
     models = learned(fit, both, info, cfg.seed)
     save(models)
     write_table(REFERENCE, curves(models["reference_trial"], select))
-    alone, about = terms_of(cfg, info, (info.fallback,)), "one curve for everybody"
+    alone, about = terms_of(cfg, info, (terms.fallback,)), "one curve for everybody"
     pack(LIST_PRICE, cfg, info, select, Knowledge(View(models["everybody"])), alone, "list_price", "baseline", about)
     window = read_select(info)
     multiplier = best_multiplier(fit, models["reference_trial"], info, terms)

@@ -6,6 +6,7 @@ Everything is frozen before: the graph, the champion, the reference demand (fitt
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from pipelines import gate, graph, ledger, report, scorecard, value
 from pipelines.candidates import load_demand
 from pipelines.config import Config, Gate, stage
 from pipelines.demand import probability
-from pipelines.files import digest, read_json, read_table, write_json
+from pipelines.files import read_json, read_table, write_json
 from pipelines.gate import Effect, Facts
 from pipelines.logging_policy import FOLDER, SHOWN, LoggingPolicy, propensities
 from pipelines.manifest import GRAPH, MANIFEST, Manifest
@@ -87,14 +88,16 @@ def facts(
         name: value.gain(running, other, window.demand, window.logged, level)
         for name, other in {"champion": against.champion, "single": against.single}.items()
     }
-    slope = Slope(**report["slope"]) if report.get("slope") else None
+    # where a control function mended the slope, the mended one is judged
+    found = (report.get("endogeneity") or {}).get("corrected") or report.get("slope")
+    slope = Slope(**found) if found else None
     told = {k: v for k, v in (report.get("placebo") or {}).items() if k != "shows_effect"}
     return Facts(
         challenger=challenger.name,
         champion=against.name,
         prices_already=against.same,
         other_guardrails=against.manifest.terms.guardrails != cfg.guardrails,
-        observational=observational(window.info),
+        observational=window.observational,
         agreed=bool(challenger.check["passed"]),
         same_price=float(challenger.check["same_price"]),
         offers=len(window.offers),
@@ -110,14 +113,15 @@ def facts(
         personal=leads["single"],
         level=level,
         challengers=count,
-        fallback=window.info.fallback,
+        fallback=terms_of(cfg, window.info).fallback,
         single=against.multiplier,
     )
 
 
-def observational(info: OffersInfo) -> bool:
-    """Return whether nobody knows how the prices that policies are compared on came about."""
-    return not (info.propensity_logged or info.anchored)
+def looked_at() -> str:
+    """Return the SHA-256 of what a look at the certify window reveals: its outcomes, whatever columns stand beside."""
+    seen = read_table(OFFERS / "certify.parquet", ["offer_id", "rung", "bought"]).sort_values("offer_id")
+    return hashlib.sha256(seen.to_csv(index=False).encode()).hexdigest()
 
 
 def limits(settings: Gate) -> gate.Limits:
@@ -128,7 +132,7 @@ def limits(settings: Gate) -> gate.Limits:
 def main(cfg: Config) -> None:
     """Write models/champion.json, which says whether models/policy.onnx may price, and why."""
     info, challenger = OffersInfo.read(OFFERS / "offers.json"), Manifest.read(MODELS)
-    count = ledger.opened(ledger.LEDGER, digest(OFFERS / "certify.parquet"), challenger.graph_sha256, challenger.name)
+    count = ledger.opened(ledger.LEDGER, looked_at(), challenger.graph_sha256, challenger.name)
     window = read_certify(info)
     against = rivals(cfg, info, window, challenger)
     found = graph.run(graph.session(MODELS / GRAPH), window.offers, scorecard.NEEDED)

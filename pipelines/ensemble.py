@@ -17,7 +17,7 @@ from pipelines.candidates.learning import weighted
 from pipelines.config import Config, stage
 from pipelines.demand import log_loss, probability
 from pipelines.files import digest_folder, read_table, replacing, write_json
-from pipelines.logging_policy import FOLDER
+from pipelines.logging_policy import FOLDER, judged
 from pipelines.tables import OffersInfo
 
 NAME = "ensemble"
@@ -28,7 +28,7 @@ def main(cfg: Config) -> None:
     """Write models/candidates/ensemble/{trial,demand}/ and log the run to MLflow."""
     info, select = OffersInfo.read(OFFERS / "offers.json"), read_table(OFFERS / "select.parquet")
     shown = read_table(FOLDER / "offers.parquet").query("window == 'select'")
-    select = weighted(select, shown["propensity"].to_numpy(float))
+    select = judged(weighted(select, shown["propensity"].to_numpy(float)))
     trials, demands = (
         {name: load_demand(CANDIDATES / name / kind).demand for name in cfg.candidates} for kind in ("trial", "demand")
     )

@@ -36,6 +36,8 @@ def main(cfg: Config) -> None:
     check = pack(folder, cfg, info, offers, knowledge, terms, cfg.candidate, family, described(about)).check
     verdict = "agrees with Python" if check["passed"] else "DISAGREES with Python and cannot be chosen"
     share = f"{check['same_price']:.2%} of {check['contexts']:,} prices"
+    if cfg.guardrails.caution > 0 and len(knowledge.personal.demand.weights) == 1:
+        print(f"export {cfg.candidate}: guardrails.caution has no effect here: one curve cannot disagree with itself")
     print(f"export {cfg.candidate}: {verdict} on {share} -> {folder}/policy.onnx")
 
 

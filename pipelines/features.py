@@ -81,12 +81,17 @@ def sha256(files: list[Path]) -> str:
     return hashlib.sha256("".join(digest(path) for path in files).encode()).hexdigest()
 
 
+def listed(source: Source) -> bool:
+    """Return whether the source knows list prices, or they were only taken as 1."""
+    return not isinstance(source, OffersSource) or source.columns.list_price is not None
+
+
 def main(cfg: Config) -> None:
     """Read data/clean/ and write data/offers/: the three windows, offers.json, and what stands on no rung."""
     names = ["offers"] if isinstance(cfg.source, OffersSource) else ["events", "items", "shoppers"]
     offers, off, info = made(cfg.source, {name: read_table(CLEAN / f"{name}.parquet") for name in names})
     parts = windows(ordered(offers, info), cfg.split, cfg.seed)
-    usual = ladder.fallback(parts["fit"], info.ladder)
+    usual = ladder.fallback(parts["fit"], info.ladder, listed(cfg.source))
     assumed = info.assumptions if usual == 1 else (*info.assumptions, _NOT_LISTED.format(usual))
     with replacing(OUT) as draft:
         for name, table in {**parts, "quarantine": off}.items():

@@ -204,10 +204,13 @@ def _support(share: float, allowed: float) -> Check:
 
 
 def _evidence(facts: Facts, least: float) -> Check:
-    policy, pair = facts.effective_sample_size, facts.gain.effective_sample_size
+    sizes = {"of this policy's own": facts.effective_sample_size}
     # two policies that quote alike differ on no offer, and need no evidence of a difference
-    size = policy if _alike(facts.gain) else min(policy, pair)
-    what = "of this policy's own" if size == policy else f"of comparing it with {facts.rival}"
+    if not _alike(facts.personal):
+        sizes[f"of comparing it with {_single(facts.single)}"] = facts.personal.effective_sample_size
+    if not _alike(facts.gain):
+        sizes[f"of comparing it with {facts.rival}"] = facts.gain.effective_sample_size
+    what, size = min(sizes.items(), key=lambda item: item[1])
     text = f"the log is worth {size:,.0f} offers {what}, {least:,.0f} are needed"
     if size >= least:
         return Check("evidence", PASS, text)
@@ -247,7 +250,7 @@ def _shown(gain: Gain, against: str, facts: Facts) -> tuple[str, str]:
     bound = f"lower bound {1000 * gain.lower:+.1f} (one-sided {facts.level:.4g}{looks})"
     text = f"{1000 * gain.mean:+.1f} per 1,000 offers against {against}, {bound}"
     if facts.observational:
-        return "review", f"{text}, but observational: a person must decide"
+        return "review", f"{text}, but observational, so that even its sign may be wrong: a person must decide"
     if gain.lower > 0:
         return PASS, f"{text}: above zero"
     if not gain.mean > 0:

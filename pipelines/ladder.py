@@ -12,6 +12,7 @@ DIGITS = 6  # ratios that agree to so many digits are the same ratio
 MOST_RUNGS = 25
 _GAP = 0.005  # two neighbouring ratios further apart than this share are two rungs,
 _WIDEST = 0.02  # unless the ratios between gaps spread over more than this: then they were not meant as one
+_SHOWN, _SHARE = 20, 0.005  # offers, and their share, that a rung of last resort was shown to at least
 _TENTHS = np.linspace(0.1, 0.9, 9)
 
 
@@ -64,15 +65,36 @@ def on_rung(ratios: pd.Series, ladder: tuple[float, ...], snap: float | None = N
     return np.where(far | ~np.isfinite(values), -1, index)
 
 
-def fallback(offers: pd.DataFrame, ladder: tuple[float, ...]) -> float:
+def fallback(offers: pd.DataFrame, ladder: tuple[float, ...], listed: bool = True) -> float:
     """Return the multiplier of last resort: 1 if it is a rung, else the best single rung of these offers.
 
-    Best by the mean profit of the offers shown at the rung, each weighted by 1 / propensity where it is known.
+    listed: whether there are list prices; where they were only taken as 1, the rung 1 means nothing.
+
+    Best by margin x purchase probability under one curve for everybody (a logit in m and log m, each offer weighing
+    1 / propensity where it is known), which few offers bear better than a mean per rung; of the rungs that were shown
+    at least 20 times and to one offer in 200, if there are any.
     """
-    if any(abs(rung - 1) < 10**-DIGITS for rung in ladder):
+    if listed and any(abs(rung - 1) < 10**-DIGITS for rung in ladder):
         return 1.0
-    weight = 1 / offers["propensity"].fillna(1.0)
-    profit = (offers["price"] - offers["unit_cost"]) * offers["bought"] * weight
-    by_rung = pd.DataFrame({"profit": profit, "weight": weight}).groupby(offers["rung"]).sum()
-    best = int((by_rung["profit"] / by_rung["weight"]).to_numpy().argmax())
-    return ladder[int(by_rung.index.to_numpy()[best])]
+    rungs, rung = np.array(ladder), offers["rung"].to_numpy(int)
+    shown = np.bincount(rung, minlength=len(ladder))
+    able = np.flatnonzero(shown >= max(_SHOWN, _SHARE * len(rung)))
+    able = able if len(able) else np.flatnonzero(shown == shown.max())
+    price = offers["list_price"].to_numpy(float)[:, None] * rungs
+    margin = (price - offers[["unit_cost"]].to_numpy(float)).mean(axis=0)
+    return ladder[int(able[(margin * _pooled(offers, rungs))[able].argmax()])]
+
+
+def _pooled(offers: pd.DataFrame, rungs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the purchase probability at the rungs, (K,), of one curve for all offers."""
+    from sklearn.linear_model import LogisticRegression
+
+    bought, weight = offers["bought"].to_numpy(int), 1 / offers["propensity"].fillna(1.0).to_numpy(float)
+    if len(np.unique(bought)) == 1:
+        return np.full(len(rungs), float(bought[0]))
+    scale = np.column_stack([rungs, np.log(rungs)])
+    middle, spread = scale.mean(axis=0), scale.std(axis=0) + 1e-12
+    columns = (scale - middle) / spread
+    curve = LogisticRegression(C=1.0).fit(columns[offers["rung"].to_numpy(int)], bought, weight / weight.mean())
+    found: NDArray[np.float64] = curve.predict_proba(columns)[:, 1]
+    return found

@@ -143,6 +143,12 @@ def randomised(offers: pd.DataFrame) -> NDArray[np.bool_]:
     return offers["randomised"].to_numpy(float) == 1 if "randomised" in offers else np.zeros(len(offers), bool)
 
 
+def judged(offers: pd.DataFrame) -> pd.DataFrame:
+    """Return the offers that curves and policies are held against: those priced at random, where any are flagged."""
+    by_chance = randomised(offers)
+    return offers[by_chance].reset_index(drop=True) if by_chance.any() else offers
+
+
 def logged_or(offers: pd.DataFrame, probability: Floats) -> Floats:
     """Return the logged propensity (N,), and where it is missing that of `probability` (N, K), at least `LEAST`."""
     rung, logged = offers["rung"].to_numpy(np.int64), offers["propensity"].to_numpy(float)

@@ -14,7 +14,7 @@ from pipelines.files import digest, replacing
 from pipelines.knowledge import Knowledge
 from pipelines.manifest import GRAPH, Field, Manifest
 from pipelines.policy import Terms
-from pipelines.pricing import admitted_rungs
+from pipelines.pricing import Guardrails, admitted_rungs
 from pipelines.tables import OffersInfo
 from pipelines.tracking import git_commit
 
@@ -51,15 +51,30 @@ def registered_name(source: str) -> str:
 
 def terms_of(cfg: Config, info: OffersInfo, ladder: tuple[float, ...] | None = None) -> Terms:
     """Return what a policy decides by; `ladder` restricts its rungs (baselines)."""
+    usual = fallback(cfg.guardrails, info)
     rungs = ladder or admitted_rungs(info.ladder, cfg.guardrails)
-    cut, rise = cfg.guardrails.largest_cut, cfg.guardrails.largest_rise
-    least, most = 0.0 if cut is None else 1 - cut, float("inf") if rise is None else 1 + rise
-    if ladder is None and not any(least - 1e-9 <= rung <= most + 1e-9 for rung in rungs):
+    if ladder is None and not within(rungs, cfg.guardrails):
         raise InputError(
             f"guardrails.largest_cut and largest_rise forbid every rung of the ladder {list(rungs)}: they are shares "
             "of the list price. For a table of absolute prices set `guardrails: none` in conf/config.yaml"
         )
-    return Terms(rungs, info.ladder, cfg.guardrails, info.fallback, info.cost_share)
+    return Terms(rungs, info.ladder, cfg.guardrails, usual, info.cost_share)
+
+
+def within(rungs: tuple[float, ...], guardrails: Guardrails) -> list[float]:
+    """Return the rungs that largest cut and rise leave."""
+    cut, rise = guardrails.largest_cut, guardrails.largest_rise
+    least, most = 0.0 if cut is None else 1 - cut, float("inf") if rise is None else 1 + rise
+    return [rung for rung in rungs if least - 1e-9 <= rung <= most + 1e-9]
+
+
+def fallback(guardrails: Guardrails, info: OffersInfo) -> float:
+    """Return the multiplier of last resort: the list price, or of the rungs that the guardrails leave the nearest to
+    the one that `features` found best."""
+    if info.fallback == 1.0:
+        return 1.0
+    able = within(admitted_rungs(info.ladder, guardrails), guardrails)
+    return min(able, key=lambda rung: abs(np.log(rung / info.fallback))) if able else info.fallback
 
 
 def pack(

@@ -54,7 +54,8 @@ def _number(value: float | None, digits: int, percent: bool = False) -> str:
 
 def table(cards: dict[str, dict[str, Any]], baselines: dict[str, Any], info: OffersInfo, confidence: float) -> Table:
     """Return the scoreboard's table: baselines first, then contenders."""
-    kind = "doubly robust" if info.propensity_logged or info.anchored else "OBSERVATIONAL"
+    unknown = not (info.propensity_logged or info.anchored)
+    kind = "OBSERVATIONAL" if baselines["policies"]["list_price"].get("observational", unknown) else "doubly robust"
     policies, bounds = baselines["policies"], baselines["bounds"]
     offers = policies["list_price"]["offers"]
     found = Table(title=f"{info.source}: trial policies on {offers:,} offers of the select window")

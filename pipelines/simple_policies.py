@@ -11,6 +11,8 @@ from pipelines.policy import Terms, fallback_price, options
 from pipelines.value import Floats
 from pipelines.window import Window, on_ladder, scores, true_value
 
+_SHOWN, _SHARE = 20, 0.005  # offers, and their share, that the best single rung was shown to at least
+
 
 def single(window: Window, terms: Terms, multiplier: float) -> Floats:
     """Return the policy of one multiplier for everybody, (N, K): where it is not admissible, the fallback."""
@@ -22,9 +24,13 @@ def single(window: Window, terms: Terms, multiplier: float) -> Floats:
 def best_single(window: Window, terms: Terms) -> float:
     """Return the multiplier with the highest doubly robust profit on `window`; of equals the one nearest 1.
 
-    Equals are rungs that the guardrails forbid everywhere: all of them come to the fallback.
+    Equals are rungs that the guardrails forbid everywhere: all of them come to the fallback. Rungs that were shown
+    fewer than 20 times, or to less than one offer in 200, are left out if others remain.
     """
-    nearest = sorted(terms.ladder, key=lambda m: abs(np.log(m)))
+    shown = np.bincount(window.logged.rung, minlength=len(terms.knots))[terms.knots_of(terms.ladder)]
+    able = shown >= max(_SHOWN, _SHARE * len(window.logged.rung))
+    rungs = [m for m, often in zip(terms.ladder, able, strict=True) if often or not able.any()]
+    nearest = sorted(rungs, key=lambda m: abs(np.log(m)))
     return max(nearest, key=lambda m: float(scores(single(window, terms, m), window).mean()))
 
 

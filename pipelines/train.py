@@ -20,7 +20,7 @@ from pipelines.candidates.learning import Learned, learn, weighted
 from pipelines.config import Config, stage
 from pipelines.errors import InputError
 from pipelines.files import digest_folder, read_table, replacing, write_json
-from pipelines.logging_policy import FOLDER, SHOWN, LoggingPolicy
+from pipelines.logging_policy import FOLDER, SHOWN, LoggingPolicy, judged
 from pipelines.tables import OffersInfo
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ _ABOUT_OFFERS = ("offer_id", "multiplier", "rung", "list_price", "unit_cost", "b
 def read_window(name: str, info: OffersInfo) -> pd.DataFrame:
     """Return what a candidate may read of a window: context, offer, outcome, and how its price came about."""
     path = OFFERS / f"{name}.parquet"
-    window = read_table(path, list(dict.fromkeys((*info.numeric, *info.categorical, *_ABOUT_OFFERS))))
+    flags = ("randomised",) if info.anchored else ()
+    window = read_table(path, list(dict.fromkeys((*info.numeric, *info.categorical, *_ABOUT_OFFERS, *flags))))
     if window.empty:
         raise InputError(f"{path} has no offers: nothing can be learned; widen the source's time or the split")
     shown = read_table(FOLDER / "offers.parquet").query("window == @name")
@@ -58,7 +59,7 @@ def write(folder: Path, learned: Learned, window: pd.DataFrame, about: dict[str,
     """Write trial/ and demand/, both damped as the select window bears out; return the share of deviation believed."""
     import pandas as pd
 
-    trial, demand = damp(learned.trial, learned.demand, window)
+    trial, demand = damp(learned.trial, learned.demand, judged(window))
     for name, one in {"trial": trial, "demand": demand}.items():
         with replacing(folder / name) as draft:
             one.save(draft)

@@ -40,6 +40,11 @@ class Window:
     truth: Floats | None
 
     @property
+    def observational(self) -> bool:
+        """Whether nobody knows how the prices of these very offers came about."""
+        return not (self.info.propensity_logged or (self.info.anchored and bool(randomised(self.offers).all())))
+
+    @property
     def sale(self) -> dict[str, Floats]:
         """The terms of sale of every offer, (N, 1) each; without `u`."""
         missing = np.full((len(self.offers), 1), np.nan)
@@ -163,7 +168,7 @@ def worth(target: Floats, window: Window, confidence: float) -> dict[str, Any]:
         # 1 in the mean wherever every rung that the policy uses had a chance to be shown
         "mean_weight": dict(zip(("mean", "low", "high"), (weight.mean, weight.low, weight.high), strict=True)),
         "largest_weight": float(w.max()),
-        "observational": not (window.info.propensity_logged or window.info.anchored),
+        "observational": window.observational,
     }
 
 

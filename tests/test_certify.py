@@ -15,7 +15,6 @@ from pipelines import certify, gate, ledger
 from pipelines.errors import InputError
 from pipelines.files import digest, read_json, read_table, write_json
 from pipelines.manifest import GRAPH, Manifest
-from pipelines.tables import OffersInfo
 from pipelines.window import TRUTH
 from tests.policies import tiny_policy
 from tests.worlds import config, enter_shop
@@ -85,7 +84,7 @@ def test_the_same_challenger_opens_the_window_once(shop: Path) -> None:
 
 def test_a_second_challenger_must_show_more(shop: Path) -> None:
     """Each further graph that opens the window raises the level of the bounds; another window begins anew."""
-    before, window = read_json(CHAMPION)["facts"], digest(CERTIFY)
+    before, window = read_json(CHAMPION)["facts"], certify.looked_at()
     ledger.opened(ledger.LEDGER, window, "another graph", "other")
     after = judged()["facts"]
     assert (2, 0.975) == (after["challengers"], after["level"])
@@ -163,7 +162,6 @@ def test_prices_that_nobody_drew_need_a_person(shop: Path, anchored: bool, expec
         for name in ("fit", "select", "certify"):
             table = read_table(Path(f"data/offers/{name}.parquet")).assign(randomised=1.0)
             table.to_parquet(f"data/offers/{name}.parquet")
-    assert expected == certify.observational(OffersInfo.read(path))
     found = judged()
     assert expected == found["facts"]["observational"]
     assert expected == ("review" == verdict_of(found, "propensities"))
@@ -232,3 +230,13 @@ def test_numbers_without_a_word_in_json_are_none() -> None:
     """Infinite and undefined ones, however deep."""
     values = {"needed": float("inf"), "z": (1.0, float("nan")), "name": "x"}
     assert {"needed": None, "z": [1.0, None], "name": "x"} == certify.finite(values)
+
+
+def test_another_column_is_no_new_window(shop: Path) -> None:
+    """What a look reveals are outcomes: a feature more or less does not make them unseen."""
+    before = certify.looked_at()
+    read_table(CERTIFY).assign(another=1.0).to_parquet(CERTIFY)
+    assert before == certify.looked_at()
+    table = read_table(CERTIFY)
+    table.assign(bought=1 - table["bought"]).to_parquet(CERTIFY)
+    assert before != certify.looked_at()

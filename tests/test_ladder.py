@@ -52,9 +52,19 @@ def test_ratios_snap_to_the_nearest_rung() -> None:
 
 
 def test_the_last_resort_is_the_list_price_or_the_best_rung() -> None:
-    """Where 1 is a rung it is the fallback; else the rung with the best mean profit, propensities counted."""
-    offers = pd.DataFrame({"rung": [0, 0, 1, 1], "price": [2.0, 2.0, 5.0, 5.0], "unit_cost": 1.0})
-    offers = offers.assign(bought=[1, 1, 1, 0], propensity=np.nan)
+    """Where 1 is a rung it is the fallback; else the rung with the best profit, propensities counted."""
+    offers = pd.DataFrame({"rung": [0] * 200 + [1] * 200, "list_price": 1.0, "unit_cost": 1.0})
+    offers = offers.assign(bought=[1] * 160 + [0] * 40 + [1] * 80 + [0] * 120, propensity=np.nan)
     assert ladder.fallback(offers, (0.5, 1.0)) == 1.0
     assert ladder.fallback(offers, (2.0, 5.0)) == 5.0
-    assert ladder.fallback(offers.assign(propensity=[0.5, 0.5, 0.9, 0.1]), (2.0, 5.0)) == 2.0
+    assert ladder.fallback(offers, (1.0, 5.0)) == 1.0
+    assert ladder.fallback(offers, (1.0, 5.0), listed=False) == 5.0
+    rare = np.where((offers["rung"] == 1) & (offers["bought"] == 0), 0.05, 0.9)
+    assert ladder.fallback(offers.assign(propensity=rare), (2.0, 5.0)) == 2.0
+
+
+def test_a_price_hardly_ever_shown_is_no_last_resort() -> None:
+    """One lucky sale at a price shown thrice does not make it everybody's."""
+    offers = pd.DataFrame({"rung": [0] * 200 + [1] * 200 + [2] * 3, "list_price": 1.0, "unit_cost": 0.0})
+    offers = offers.assign(bought=[1] * 80 + [0] * 120 + [1] * 60 + [0] * 140 + [1] * 3, propensity=np.nan)
+    assert ladder.fallback(offers, (1.5, 2.5, 50.0)) in (1.5, 2.5)

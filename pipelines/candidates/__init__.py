@@ -44,7 +44,8 @@ class Candidate:
     def probabilities(self, table: pd.DataFrame) -> list[NDArray[np.float64]]:
         """Return the one curve of every row, (N, K); columns are found by name, others are ignored."""
         views = self.controls.serving(self.encoder.encode(table), table)
-        return [self._mean([self.curve.probability(self.model.coefficients(z)) for z in views])]
+        with np.errstate(over="ignore"):  # log-odds of -1000 are a probability of 0
+            return [self._mean([self.curve.probability(self.model.coefficients(z)) for z in views])]
 
     def graph(self, inputs: dict[str, Var], encode: Encode) -> list[Array]:
         """Return the same as an ndonnx array, (N, K) double."""

@@ -144,7 +144,8 @@ def believed(
     z-score: s = max(s* (1 - 1/(2 G))+, 1 / (1 + 20 exp(L(0) - L(1)))).
     """
     rows, pooled = np.arange(len(q)), pooled_shape(q, at)
-    losses = [len(q) * log_loss(bought, damped(q, float(s), pooled, at)[rows, rung], weight) for s in _GRID]
+    size = float(weight.sum() ** 2 / (weight**2).sum())  # unequal weights tell less than their number (Kish)
+    losses = [size * log_loss(bought, damped(q, float(s), pooled, at)[rows, rung], weight) for s in _GRID]
     best = int(np.argmin(losses))
     gain = losses[0] - losses[best] - float(np.log(_PRIOR_ODDS))
     slope = float(_GRID[best] * max(0.0, 1 - 1 / (2 * gain))) if gain > 0 else 0.0

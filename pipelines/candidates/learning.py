@@ -64,15 +64,19 @@ def learn(
     return Learned(trial, Candidate(encoder, curve, model, settings.family, beside), history, settled, shape, losses)
 
 
-def regress(table: pd.DataFrame, columns: Columns, rungs: tuple[float, ...], seed: int) -> Candidate:
+def regress(
+    table: pd.DataFrame, columns: Columns, rungs: tuple[float, ...], seed: int, read: Encoder | None = None
+) -> Candidate:
     """Return the interaction logit on the given columns (none: one curve for all), tuned on a part of the table.
 
-    The plain model of baselines, references and impersonal prices; table as in `learn`.
+    The plain model of baselines, references and impersonal prices; table and `read` as in `learn`.
     """
     some = table.sample(min(len(table), _PLAIN_ROWS), random_state=seed)
     held_out = max(int(_HELD_OUT * len(some)), 1)
     settings = linear.Settings(l2=(4.0, 16.0, 64.0) if any(columns) else (1.0,))
-    read = Encoder.fit(table, *columns)  # as every stage reads it, so that a policy graph encodes a context once
+    read = read or Encoder.fit(
+        table, *columns
+    )  # as every stage reads it, so that a policy graph encodes a context once
     return learn(some[held_out:], some[:held_out], columns, rungs, settings, seed, read=read).demand
 
 

@@ -63,7 +63,7 @@ def choose(
         curve = bent(some, tried[best][0])
         tried["spline"] = _plain(some, select, curve)
     losses = {s: loss for s, (_, loss) in tried.items() if s in shapes}
-    handicap = {"spline": _HANDICAP / len(select.rung)}
+    handicap = {"spline": _HANDICAP * (select.weight**2).sum() / select.weight.sum() ** 2}
     name = min(losses, key=lambda s: losses[s] + handicap.get(s, 0.0))
     return name, tried[name][0], losses
 

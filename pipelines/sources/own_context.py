@@ -141,6 +141,8 @@ def _assumed(source: OffersSource, rungs: tuple[float, ...], merged: bool) -> li
     said = {
         "The table has no time: fit, select and certify are drawn at random, none lies later.": not parts.time,
         "The table names no shopper: each row counts as a shopper of its own.": not parts.shopper,
+        "No feature is declared personal (source.personal), so a shopper who opts out (personal = 0) gets the same "
+        "prices as everybody else.": not source.personal,
         "The table names no item: all rows count as one item.": not parts.item,
         "The table has no list price: it is taken as 1, so the rungs are prices themselves.": not parts.list_price,
         f"The table has no unit cost: {share:.0%} of the list price is assumed.": not parts.unit_cost and share > 0,
