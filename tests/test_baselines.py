@@ -12,7 +12,7 @@ import pytest
 from pipelines import baselines, graph, window
 from pipelines.baselines import imitation, impersonal, logged_worth
 from pipelines.candidates import load_demand
-from pipelines.candidates.learning import weighted
+from pipelines.candidates.learning import regress, weighted
 from pipelines.demand import probability
 from pipelines.encoder import Encoder
 from pipelines.files import read_json, read_table
@@ -190,3 +190,19 @@ def test_outside_a_simulation_there_are_no_bounds(shop: Path) -> None:
     for name, card in after["policies"].items():
         assert card.get("true_profit_per_1000") is None, name
         assert before["policies"][name]["profit_per_1000"] == card["profit_per_1000"], name
+
+
+def test_impersonal_prices_are_not_confounded_by_what_is_left_out() -> None:
+    """Where a personal column moved both price and demand, the impersonal curve still falls as demand does."""
+    rng = np.random.default_rng(0)
+    rows, rungs = 6_000, np.array(LADDER)
+    table = offers(rows, 1)[0]
+    age = rng.normal(size=rows)
+    rung = np.clip(np.round(2 + 1.2 * age + rng.normal(0, 0.7, rows)), 0, 4).astype(int)
+    chance = 1 / (1 + np.exp(-(1.5 * age - 6.0 * np.log(rungs[rung]))))
+    table = table.assign(age=age, rung=rung, multiplier=rungs[rung], bought=(rng.random(rows) < chance).astype(int))
+    models = baselines.learned(table.assign(weight=1.0), table.assign(weight=1.0), info(), 0)
+    q = probability(models["impersonal"], table.head(500)).mean(axis=0)
+    naive = regress(table.assign(weight=1.0), impersonal(info()), LADDER, 0)  # rises with the price, so it is flat
+    plain = probability(naive, table.head(500)).mean(axis=0)
+    assert q[0] > q[-1] + 0.2 > plain[0] - plain[-1] + 0.2

@@ -231,3 +231,8 @@ def test_the_sentence_says_who_stays_and_why(changes: dict, begins: str, holds: 
     assert told.startswith(begins)
     assert holds in told
     assert ("calibration:" in told) == ("calibration_error" in changes)
+
+
+def test_the_lead_over_the_best_single_price_needs_evidence_too() -> None:
+    """A bound that rests on three offers proves nothing, however many compare it with the champion."""
+    assert "canary" == verdicts(personal=gain(size=3.0))["evidence"]

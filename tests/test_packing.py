@@ -127,3 +127,12 @@ def test_guardrails_that_forbid_every_rung_are_refused() -> None:
     found = dataclasses.replace(info(), ladder=(19.0, 39.0))
     with pytest.raises(InputError, match="set `guardrails: none`"):
         terms_of(dataclasses.replace(config(), guardrails=Guardrails(largest_cut=0.2, largest_rise=0.1)), found)
+
+
+def test_the_last_resort_keeps_the_guardrails() -> None:
+    """Where the list price is no rung, the fallback is the nearest rung to the best one that the guardrails leave."""
+    alone = info(ladder=(0.8, 0.9, 1.1, 1.2), fallback=1.2)
+    never_more = config(guardrails=Guardrails(largest_cut=0.2, largest_rise=0.0))
+    assert 0.9 == terms_of(never_more, alone).fallback
+    assert 1.2 == terms_of(config(guardrails=Guardrails()), alone).fallback
+    assert 1.0 == terms_of(never_more, info()).fallback

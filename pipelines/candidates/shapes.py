@@ -26,6 +26,7 @@ _ROWS = 20_000  # offers of the fit window that suffice to tell shapes apart
 _ROUNDS = 3  # of moving the rungs and fitting the coefficients again
 _RIDGE = 200.0  # offers' worth of the plain shape that every rung's value is shrunk towards
 _HANDICAP = 4.0  # nats that the select window must gain by a spline: it is free, and flatters itself
+_LARGEST_STEP = 0.5  # of t, in standard deviations of the price
 _LEAST_RISE = 1e-3  # of t from rung to rung
 
 
@@ -94,7 +95,8 @@ def _moved(
     score = np.bincount(window.rung, -(window.bought - q) * slope, len(now))
     ridge = _RIDGE * information.mean()
     step = (score - ridge * (now - plain)) / (np.bincount(window.rung, information, len(now)) + ridge)
-    moved: NDArray[np.float64] = now + step
+    # where demand hardly falls with the price nothing tells a shape, and an unbounded step would run away
+    moved: NDArray[np.float64] = now + np.clip(step, -_LARGEST_STEP, _LARGEST_STEP)
     return moved
 
 
