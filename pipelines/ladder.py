@@ -7,12 +7,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pipelines.errors import InputError
+from pipelines.pricing import often_shown
 
 DIGITS = 6  # ratios that agree to so many digits are the same ratio
 MOST_RUNGS = 25
 _GAP = 0.005  # two neighbouring ratios further apart than this share are two rungs,
 _WIDEST = 0.02  # unless the ratios between gaps spread over more than this: then they were not meant as one
-_SHOWN, _SHARE = 20, 0.005  # offers, and their share, that a rung of last resort was shown to at least
 _TENTHS = np.linspace(0.1, 0.9, 9)
 
 
@@ -78,7 +78,7 @@ def fallback(offers: pd.DataFrame, ladder: tuple[float, ...], listed: bool = Tru
         return 1.0
     rungs, rung = np.array(ladder), offers["rung"].to_numpy(int)
     shown = np.bincount(rung, minlength=len(ladder))
-    able = np.flatnonzero(shown >= max(_SHOWN, _SHARE * len(rung)))
+    able = np.flatnonzero(often_shown(shown))
     able = able if len(able) else np.flatnonzero(shown == shown.max())
     price = offers["list_price"].to_numpy(float)[:, None] * rungs
     margin = (price - offers[["unit_cost"]].to_numpy(float)).mean(axis=0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pipelines.errors import InputError
 
@@ -133,6 +134,12 @@ def inward(ladder: tuple[float, ...]) -> list[int]:
     """
     last = len(ladder) - 1
     return [k + 1 if k < last and ladder[k + 1] <= 1 else max(k - 1, 0) if m > 1 else k for k, m in enumerate(ladder)]
+
+
+def often_shown(offers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which rungs may be everybody's price, (K,), by how many offers stood on each: at least 20 and 1 in 200."""
+    often: NDArray[np.bool_] = offers >= max(20, 0.005 * offers.sum())
+    return often
 
 
 def allowed(

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.demand import sigmoid
 from pipelines.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -133,7 +134,7 @@ def logit(
     penalty[: z.shape[1] - 1] = _RIDGE
     penalty[z.shape[1] :] = 1e-6  # outcomes that a column separates would send its weight to infinity
     weights, hessian = _newton(x, bought.astype(np.float64), w, penalty, start)
-    score = x * (w * (bought - _sigmoid(x @ weights)))[:, None]
+    score = x * (w * (bought - sigmoid(x @ weights)))[:, None]
     names, group = np.unique(shopper, return_inverse=True)
     if len(names) < 2:
         raise InputError(
@@ -156,7 +157,7 @@ def _newton(x: Floats, bought: Floats, w: Floats, penalty: Floats, start: Floats
     b = np.zeros(x.shape[1]) if start is None else start
     now = loss(b)
     for _ in range(_STEPS):
-        q = _sigmoid(x @ b)
+        q = sigmoid(x @ b)
         hessian = _hessian(x, w * q * (1 - q), penalty)
         step = np.linalg.solve(hessian, x.T @ (w * (bought - q)) - penalty * b)
         then = loss(b + step)
@@ -166,7 +167,7 @@ def _newton(x: Floats, bought: Floats, w: Floats, penalty: Floats, start: Floats
         b, now = b + step, then
         if np.abs(step).max() < _CLOSE**0.5:
             break
-    q = _sigmoid(x @ b)
+    q = sigmoid(x @ b)
     return b, _hessian(x, w * q * (1 - q), penalty)
 
 
@@ -179,9 +180,3 @@ def _by_group(values: Floats, group: NDArray[np.int64], groups: int) -> Floats:
     order = np.argsort(group, kind="stable")
     starts = np.searchsorted(group[order], np.arange(groups))
     return np.add.reduceat(values[order], starts, axis=0)
-
-
-def _sigmoid(x: Floats) -> Floats:
-    small = np.exp(-np.abs(x))
-    q: Floats = np.where(x >= 0, 1, small) / (1 + small)
-    return q

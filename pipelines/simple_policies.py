@@ -11,8 +11,6 @@ from pipelines.policy import Terms, fallback_price, options
 from pipelines.value import Floats
 from pipelines.window import Window, on_ladder, scores, true_value
 
-_SHOWN, _SHARE = 20, 0.005  # offers, and their share, that the best single rung was shown to at least
-
 
 def single(window: Window, terms: Terms, multiplier: float) -> Floats:
     """Return the policy of one multiplier for everybody, (N, K): where it is not admissible, the fallback."""
@@ -27,8 +25,8 @@ def best_single(window: Window, terms: Terms) -> float:
     Equals are rungs that the guardrails forbid everywhere: all of them come to the fallback. Rungs that were shown
     fewer than 20 times, or to less than one offer in 200, are left out if others remain.
     """
-    shown = np.bincount(window.logged.rung, minlength=len(terms.knots))[terms.knots_of(terms.ladder)]
-    able = shown >= max(_SHOWN, _SHARE * len(window.logged.rung))
+    shown = np.bincount(window.logged.rung, minlength=len(terms.knots))
+    able = pricing.often_shown(shown)[terms.knots_of(terms.ladder)]
     rungs = [m for m, often in zip(terms.ladder, able, strict=True) if often or not able.any()]
     nearest = sorted(rungs, key=lambda m: abs(np.log(m)))
     return max(nearest, key=lambda m: float(scores(single(window, terms, m), window).mean()))

@@ -16,11 +16,10 @@ from typing import Any
 from rich.console import Console
 
 from pipelines.benchmark import picture, table
-from pipelines.benchmark.arguments import read, whole
+from pipelines.benchmark.arguments import ended, read, whole
 from pipelines.benchmark.chain import FULL, MARKETS, Task
 from pipelines.benchmark.pool import Piece, finished, worked
 from pipelines.benchmark.record import code, work
-from pipelines.errors import InputError
 
 FOLDER = Path("logs/benchmark")
 
@@ -98,14 +97,8 @@ def _stale(before: dict[str, dict[str, Any]], console: Console, root: Path) -> N
 
 def main(words: Sequence[str]) -> int:
     """Run the command; return its exit status."""
-    try:
-        return 1 if run(planned(words), wide(), " ".join(("python -m pipelines.benchmark", *words))) else 0
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; finished runs are kept, the same command takes up the rest", file=sys.stderr)
-        return 130
+    told = " ".join(("python -m pipelines.benchmark", *words))
+    return ended(lambda: run(planned(words), wide(), told), "runs")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,3 +58,18 @@ def whole(name: str, text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise InputError(f"benchmark: {name}={text} must be a whole number of at least 1")
     return int(text)
+
+
+def ended(run: Callable[[], int], what: str) -> int:
+    """Return the exit status of a command: 0, 1 where something failed or was wrongly asked for, 130 if stopped.
+
+    run: gives how many pieces failed. what: the pieces that are kept, in the plural.
+    """
+    try:
+        return 1 if run() else 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"stopped; finished {what} are kept, the same command takes up the rest", file=sys.stderr)
+        return 130

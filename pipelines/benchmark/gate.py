@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pipelines import value
-from pipelines.benchmark.arguments import read, whole
+from pipelines.benchmark.arguments import ended, read, whole
 from pipelines.benchmark.offers import Floats, Offers
 from pipelines.benchmark.offers import table as own_table
 from pipelines.benchmark.pool import Piece, finished, worked
@@ -201,14 +201,7 @@ def run(words: Sequence[str], console: Console) -> int:
 
 def main(words: Sequence[str]) -> int:
     """Run the command; return its exit status."""
-    try:
-        return 1 if run(words, Console()) else 0
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("stopped; finished seeds are kept, the same command takes up the rest", file=sys.stderr)
-        return 130
+    return ended(lambda: run(words, Console()), "seeds")
 
 
 if __name__ == "__main__":
