@@ -13,18 +13,24 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 WORST = 10  # columns of a rung that are named
+_ERRORS, _SLACK, _ENOUGH = 4.0, 0.05, 20  # standard errors, slack for rounding, and offers on a rung, of a mean weight
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def per_rung(
-    rung: NDArray[Any], propensity: Floats, probability: Floats, ladder: tuple[float, ...], support: float
+    rung: NDArray[Any],
+    propensity: Floats,
+    probability: Floats,
+    ladder: tuple[float, ...],
+    support: float,
+    shopper: NDArray[Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Return, rung by rung: how often it was shown, its estimated probability over contexts, and what it is worth.
 
     effective_sample_size: (sum w)^2 / sum w^2 with w = 1 / propensity of the offers on the rung: how many offers of a
-    policy that always quotes this rung the log is worth (Kish 1965).
+    policy that always quotes this rung the log is worth (Kish 1965). mean_weight, tolerance: see `mean_weight`.
     """
-    found = []
+    found, group = [], np.arange(len(rung)) if shopper is None else np.unique(shopper, return_inverse=True)[1]
     for k, multiplier in enumerate(ladder):
         w = 1 / propensity[rung == k]
         found.append(
@@ -36,9 +42,36 @@ def per_rung(
                 ),
                 "unsupported": float((probability[:, k] < support).mean()),
                 "effective_sample_size": float(w.sum() ** 2 / (w**2).sum()) if len(w) else 0.0,
+                **mean_weight(rung == k, propensity, np.maximum(probability[:, k], support), group),
             }
         )
     return found
+
+
+def mean_weight(
+    shown: NDArray[np.bool_], propensity: Floats, probability: Floats, group: NDArray[np.int64]
+) -> dict[str, float | None]:
+    """Return the mean over all offers of 1[shown] / propensity of one rung: 1 where the propensities are right.
+
+    shown, propensity: (N,), whether an offer got the rung, and the chance of the rung that it got. probability: (N,)
+    estimated, of this rung. group: (N,) clusters, from 0. tolerance: what chance and rounding explain, four standard
+    errors and 0.05; None where the rung was shown too seldom to tell. The error is the larger of that of the weights
+    seen (Poisson's, where the mean is below 1) and of those that the estimated probabilities p let expect, of variance
+    (1 - p) / p: of a few small propensities the log may not hold one.
+    """
+    w = shown / propensity
+    mean, n = float(w.mean()), len(w)
+    if shown.sum() < _ENOUGH:
+        return {"mean_weight": mean, "tolerance": None}
+    seen = np.sqrt((np.bincount(group, w - mean) ** 2).sum()) / n / np.sqrt(min(mean, 1.0))
+    expected = np.sqrt(((1 - probability) / probability).mean() / n)
+    return {"mean_weight": mean, "tolerance": float(_ERRORS * max(seen, expected) + _SLACK)}
+
+
+def misfits(rungs: list[dict[str, Any]]) -> list[tuple[float, float, float]]:
+    """Return multiplier, mean weight and tolerance of the rungs whose propensities cannot be right."""
+    told = [(r["multiplier"], r["mean_weight"], r["tolerance"]) for r in rungs if r.get("tolerance") is not None]
+    return [(m, mean, tolerance) for m, mean, tolerance in told if abs(mean - 1) > tolerance]
 
 
 def balance(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipelines import gate, graph, ledger, report, scorecard, value
+from pipelines.balance import misfits, per_rung
 from pipelines.candidates import load_demand
 from pipelines.config import Config, Gate, stage
 from pipelines.demand import probability
@@ -91,7 +92,12 @@ def facts(
     # where a control function mended the slope, the mended one is judged
     found = (report.get("endogeneity") or {}).get("corrected") or report.get("slope")
     slope = Slope(**found) if found else None
+    rungs = per_rung(
+        window.logged.rung, window.logged.propensity, shown, window.info.ladder, least, window.logged.shopper
+    )
     told = {k: v for k, v in (report.get("placebo") or {}).items() if k != "shows_effect"}
+    # of earlier windows and of this one; a rung that is wrong in both is told once
+    wrong = tuple({row[0]: row for row in (*misfits(rungs), *misfits(report.get("rungs", [])))}.values())
     return Facts(
         challenger=challenger.name,
         champion=against.name,
@@ -115,6 +121,8 @@ def facts(
         challengers=count,
         fallback=terms_of(cfg, window.info).fallback,
         single=against.multiplier,
+        listed=window.info.listed,
+        misfits=wrong if window.info.propensity_logged else (),
     )
 
 

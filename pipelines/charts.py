@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from pipelines import wording
 from pipelines.manifest import Manifest
 from pipelines.scorecard import calibration, elasticities, shown_probability
 from pipelines.value import Floats
@@ -71,11 +72,14 @@ def draw(folder: Path, manifest: Manifest, found: dict[str, Any], window: Window
     }
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
-    page(folder / "scorecard.png", manifest.name, tables, usual)
+    page(folder / "scorecard.png", manifest.name, tables, usual, manifest.listed)
 
 
-def page(path: Path, name: str, tables: dict[str, pd.DataFrame], usual: float) -> None:
-    """Draw the four tables on one page; `usual` is the multiplier that prices are held against."""
+def page(path: Path, name: str, tables: dict[str, pd.DataFrame], usual: float, listed: bool = True) -> None:
+    """Draw the four tables on one page; `usual` is the multiplier that prices are held against.
+
+    listed: whether there are list prices.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -84,8 +88,8 @@ def page(path: Path, name: str, tables: dict[str, pd.DataFrame], usual: float) -
     axes = figure.subplots(2, 2)
     figure.suptitle(f"{name}: the select window")
     _calibration(axes[0, 0], tables["calibration"])
-    _demand(axes[0, 1], tables["demand"])
-    against = "the list price" if usual == 1 else f"multiplier {usual:g}"
+    _demand(axes[0, 1], tables["demand"], wording.price_axis(listed))
+    against = wording.usual(usual, listed)
     _bars(axes[1, 0], tables["elasticity"], f"Elasticity at {against}", "elasticity")
     _bars(axes[1, 1], tables["price_change"], f"Greedy price against {against}", "price change")
     figure.savefig(path, dpi=110)
@@ -98,14 +102,14 @@ def _calibration(axis: Axes, table: pd.DataFrame) -> None:
     axis.set(title="Calibration", xlabel="predicted purchase probability", ylabel="observed purchase rate")
 
 
-def _demand(axis: Axes, table: pd.DataFrame) -> None:
+def _demand(axis: Axes, table: pd.DataFrame, across: str) -> None:
     for decile, colour in ((1, "tab:green"), (5, "tab:blue"), (10, "tab:red")):
         part = table[table["decile"] == decile]
         axis.plot(part["multiplier"], part["predicted"], color=colour, label=f"decile {decile} of sensitivity")
         axis.plot(part["multiplier"], part["observed"], "o", color=colour, markersize=4)
     axis.set(
         title="Demand: model (line), observed (dots)",
-        xlabel="price / list price",
+        xlabel=across,
         ylabel="purchase probability",
     )
     axis.legend(fontsize=8)

@@ -91,7 +91,7 @@ class Curve:
         xp = coefficients.__array_namespace__()
         ab = xp.astype(coefficients, xp.float64)
         t = xp.asarray(np.array([self.values]))
-        return 1 / (1 + xp.exp(-log_odds(ab[:, 0:1] - ab[:, 1:2] * t, self.link)))
+        return 1 / (1 + xp.exp(log_odds(ab[:, 1:2] * t - ab[:, 0:1], self.link)))  # g is odd: g(-eta) = -g(eta)
 
     def to_json(self) -> dict[str, Any]:
         """Return the curve as plain data."""
@@ -101,6 +101,16 @@ class Curve:
     def from_json(cls, values: dict[str, Any]) -> Self:
         """Return the curve of `to_json`."""
         return cls(values["link"], values["axis"], tuple(values["rungs"]), tuple(values["values"]))
+
+
+def side_by_side(curves: list[Curve], coefficients: Array) -> Array:
+    """Return `probability` of M curves of one link, (N, M·K) double, for the coefficients of each, (N, 2·M)."""
+    xp = coefficients.__array_namespace__()
+    ab = xp.astype(coefficients, xp.float64)
+    owner = np.repeat(np.arange(len(curves)), [len(c.rungs) for c in curves])
+    alpha, beta = (xp.take(ab, xp.asarray(2 * owner + i), axis=1) for i in (0, 1))
+    t = xp.asarray(np.array([[v for c in curves for v in c.values]]))
+    return 1 / (1 + xp.exp(log_odds(beta * t - alpha, curves[0].link)))
 
 
 @dataclass(frozen=True)

@@ -118,8 +118,9 @@ class Encoder:
         filled = xp.where(xp.isnan(raw), row("fill"), raw)
         cut = xp.minimum(xp.maximum(filled, row("low")), row("high"))
         if any(n.log for n in self.numbers):
-            # log(1 + x) is spelled out because ONNX has no log1p; the unlogged columns must not see a log of x < -1
-            cut = xp.where(row("log"), xp.log(1 + xp.where(row("log"), cut, xp.asarray(np.array([[0.0]])))), cut)
+            # log(1 + x) is spelled out because ONNX has no log1p; that of unlogged columns, NaN for x < -1, is not used
+            with np.errstate(divide="ignore", invalid="ignore"):
+                cut = xp.where(row("log"), xp.log(1 + cut), cut)
         return (cut - row("mean")) / row("scale")
 
     def graph(self, inputs: dict[str, Var]) -> Var:
@@ -128,7 +129,6 @@ class Encoder:
         import spox.opset.ai.onnx.v21 as op
 
         parts: list[Any] = []
-        any_input = next(iter(inputs.values()))
         if self.numbers:
             raw = ndx.asarray(op.concat([inputs[n.name] for n in self.numbers], axis=1))
             parts.append(self._numbers(raw, ndx))
@@ -138,12 +138,25 @@ class Encoder:
         known = [w for w in self.words if w.words]
         if known:
             parts.append(ndx.asarray(_indicators(known, inputs)))
-        rows = op.shape(any_input, start=0, end=1)
-        ones = op.expand(
-            op.const(np.array([[1.0]], np.float32)), op.concat([rows, op.const(np.array([1], np.int64))], axis=0)
-        )
-        encoded = [ndx.astype(p, ndx.float32).unwrap_spox() for p in parts]
-        return op.concat([*encoded, ones], axis=1)
+        if not parts:
+            parts.append(ndx.asarray(next(iter(inputs.values())))[:, :0])
+        encoded = op.concat([ndx.astype(p, ndx.float32).unwrap_spox() for p in parts], axis=1)
+        return op.pad(encoded, op.const(np.array([0, 0, 0, 1])), op.const(np.float32(1.0)))  # the column of ones
+
+    def columns_in(self, other: Encoder) -> NDArray[np.int64] | None:
+        """Return where in the other's encoded context each encoded column of this one stands, (D,); None if not all do.
+
+        Numbers must be read alike; of words the column and the word must be the same.
+        """
+        at = {column: i for i, column in enumerate(other._columns)}
+        found = [at[column] for column in self._columns if column in at]
+        return np.array(found) if len(found) == len(self._columns) else None
+
+    @property
+    def _columns(self) -> tuple[tuple[Number | str, str], ...]:
+        numbers = [(n, "value") for n in self.numbers]
+        missing = [(n, "missing") for n in self.numbers if n.missing]
+        return (*numbers, *missing, *((w.name, word) for w in self.words for word in w.words), ("", "1"))
 
     def to_json(self) -> dict[str, Any]:
         """Return the learned state as plain data."""
@@ -161,22 +174,19 @@ class Encoder:
 def _indicators(columns: list[Word], inputs: dict[str, Var]) -> Var:
     """Return (N, W) bool: which of all columns' words each (N, 1) string is, in the order of the columns.
 
-    Every word has a number of its own, so that one comparison serves all columns: few nodes make a fast quote.
+    Every word has one number, whichever columns know it: one look-up and one comparison serve all columns, since few
+    nodes make a fast quote.
     """
     import spox.opset.ai.onnx.ml.v4 as ml
     import spox.opset.ai.onnx.v21 as op
 
-    counts = [len(c.words) for c in columns]
-    starts = np.cumsum([0, *counts])
-    found = [
-        ml.label_encoder(
-            inputs[c.name],
-            keys_strings=c.words,
-            values_int64s=[int(start) + i for i in range(len(c.words))],
-            default_int64=-1,
-        )
-        for c, start in zip(columns, starts, strict=False)
-    ]
-    owner = np.repeat(np.arange(len(columns)), counts)
-    spread = op.gather(op.concat(found, axis=1), op.const(owner), axis=1)
-    return op.equal(spread, op.const(np.arange(starts[-1])[None, :]))
+    words = [word for c in columns for word in c.words]
+    number = {word: i for i, word in enumerate(dict.fromkeys(words))}
+    found = ml.label_encoder(
+        op.concat([inputs[c.name] for c in columns], axis=1),
+        keys_strings=list(number),
+        values_int64s=list(number.values()),
+        default_int64=-1,
+    )
+    owner = np.repeat(np.arange(len(columns)), [len(c.words) for c in columns])
+    return op.equal(op.gather(found, op.const(owner), axis=1), op.const(np.array([[number[word] for word in words]])))

@@ -11,6 +11,7 @@ import numpy as np
 
 from pipelines import tracking
 from pipelines.candidates import load_demand
+from pipelines.candidates.controls import scored
 from pipelines.candidates.damping import damp
 from pipelines.candidates.ensemble import Ensemble, stacked
 from pipelines.candidates.learning import weighted
@@ -28,18 +29,19 @@ def main(cfg: Config) -> None:
     """Write models/candidates/ensemble/{trial,demand}/ and log the run to MLflow."""
     info, select = OffersInfo.read(OFFERS / "offers.json"), read_table(OFFERS / "select.parquet")
     shown = read_table(FOLDER / "offers.parquet").query("window == 'select'")
+    select = select.assign(shock=shown["shock"].to_numpy(float))
     select = judged(weighted(select, shown["propensity"].to_numpy(float)))
     trials, demands = (
         {name: load_demand(CANDIDATES / name / kind).demand for name in cfg.candidates} for kind in ("trial", "demand")
     )
     rows, rung, bought, weight = np.arange(len(select)), *(select[c].to_numpy() for c in ("rung", "bought", "weight"))
-    curves = {name: probability(trial, select)[rows, rung] for name, trial in trials.items()}
+    curves = {name: probability(scored(trial), select)[rows, rung] for name, trial in trials.items()}
     shares = stacked(curves, bought, weight)
     first, settled = (
         Ensemble(tuple(shares), tuple(d[n] for n in shares), tuple(shares.values())) for d in (trials, demands)
     )
     trial, demand = damp(first, settled, select)
-    loss = log_loss(bought, probability(trial.demand, select)[rows, rung], weight)
+    loss = log_loss(bought, probability(scored(trial.demand), select)[rows, rung], weight)
     about = {"candidate": NAME, "data_sha256": info.sha256, "weights": shares, "damping": trial.share}
     for kind, one in {"trial": trial, "demand": demand}.items():
         with replacing(CANDIDATES / NAME / kind) as draft:

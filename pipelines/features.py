@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipelines import context, ladder
 from pipelines.config import Config, Split, stage
@@ -23,8 +24,8 @@ Tables = dict[str, pd.DataFrame]
 
 _UNTYPED = ("min_price", "max_price", "propensity", "instrument", "randomised")  # all missing has no type yet
 _NOT_LISTED = (
-    "The list price is no rung of the ladder: x {:g}, which earned most per offer in the fit window, takes its "
-    "place in fallbacks and as the first champion, named list_price."
+    "{}: {}, which earned most per offer in the fit window, takes its place in fallbacks and as the first champion, "
+    "named list_price."
 )
 
 
@@ -40,19 +41,32 @@ def made(source: Source, clean: Tables) -> tuple[pd.DataFrame, pd.DataFrame, Off
 
 
 def windows(offers: pd.DataFrame, split: Split, seed: int) -> Tables:
-    """Return fit, select and certify: by time, offers of the same time together; without a time drawn by `seed`."""
-    fit = 1 - split.select - split.certify
-    if offers["time"].isna().all():
-        place = np.random.default_rng(seed).permutation(len(offers))
-        ends = np.round(np.array([fit, 1 - split.certify]) * len(offers)).astype(int)
-        window = np.searchsorted(ends, place, side="right")
+    """Return fit, select and certify: by time, offers of the same time together.
+
+    Without a time shoppers are dealt by `seed`, each with all of their offers.
+    """
+    fit, dealt = 1 - split.select - split.certify, bool(offers["time"].isna().all())
+    if dealt:
+        window = _dealt(offers["shopper_id"], (fit, 1 - split.certify), seed)
     else:
         window = np.searchsorted(_cuts(offers["time"], (fit, 1 - split.certify)), offers["time"], side="right")
     parts = {name: offers[window == k].reset_index(drop=True) for k, name in enumerate(WINDOWS)}
     for name, part in parts.items():
         if part.empty:
-            raise InputError(f"split: {name} is left without an offer ({len(offers)} in all); bring more offers")
+            whole = f", to {offers['shopper_id'].nunique()} shopper(s), each of whom is in one window" if dealt else ""
+            raise InputError(f"split: {name} is left without an offer ({len(offers)} in all{whole}); bring more offers")
     return parts
+
+
+def _dealt(shopper: pd.Series, shares: tuple[float, float], seed: int) -> NDArray[np.int64]:
+    """Return the window of every offer, (N,): shoppers in random order, cut where nearly these shares lie before."""
+    which, names = pd.factorize(shopper)
+    place, count = np.random.default_rng(seed).permutation(len(names)), np.bincount(which)
+    middle = np.empty(len(names))
+    order = np.argsort(place)
+    middle[order] = count[order].cumsum() - count[order] / 2
+    ends = np.round(np.array(shares) * len(shopper))
+    return np.searchsorted(ends, middle, side="right").astype(np.int64)[which]
 
 
 def _cuts(times: pd.Series, shares: tuple[float, float]) -> pd.DatetimeIndex:
@@ -81,18 +95,15 @@ def sha256(files: list[Path]) -> str:
     return hashlib.sha256("".join(digest(path) for path in files).encode()).hexdigest()
 
 
-def listed(source: Source) -> bool:
-    """Return whether the source knows list prices, or they were only taken as 1."""
-    return not isinstance(source, OffersSource) or source.columns.list_price is not None
-
-
 def main(cfg: Config) -> None:
     """Read data/clean/ and write data/offers/: the three windows, offers.json, and what stands on no rung."""
     names = ["offers"] if isinstance(cfg.source, OffersSource) else ["events", "items", "shoppers"]
     offers, off, info = made(cfg.source, {name: read_table(CLEAN / f"{name}.parquet") for name in names})
     parts = windows(ordered(offers, info), cfg.split, cfg.seed)
-    usual = ladder.fallback(parts["fit"], info.ladder, listed(cfg.source))
-    assumed = info.assumptions if usual == 1 else (*info.assumptions, _NOT_LISTED.format(usual))
+    usual = ladder.fallback(parts["fit"], info.ladder, info.listed)
+    why = "The list price is no rung of the ladder" if info.listed else "There is no list price"
+    note = _NOT_LISTED.format(why, f"{usual:g}{' times it' if info.listed else ''}")
+    assumed = info.assumptions if usual == 1 else (*info.assumptions, note)
     with replacing(OUT) as draft:
         for name, table in {**parts, "quarantine": off}.items():
             write_table(draft / f"{name}.parquet", table)

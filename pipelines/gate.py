@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.refutation import Placebo, Slope, wrong_signed
 from pipelines.value import Gain
+from pipelines.wording import misfits, rung_named, usual
 
 PASS = "pass"
 VERDICTS = ("promote", "canary", "review", "reject")  # the later is the worse
@@ -63,7 +64,9 @@ class Facts:
     (`refutation`); None where they could not be measured. mean_weight: of the logged offers. calibration_error,
     purchase_rate: probabilities. elasticity: the model's median at the usual price. unsupported: share of the
     policy's mass. challengers: different ones that opened the window, this one included. fallback: multiplier that
-    "list_price" quotes, 1 or the best single one. single: the best single multiplier.
+    "list_price" quotes, 1 or the best single one. single: the best single multiplier. listed: whether multipliers are
+    of list prices; if not, they are prices. misfits: multiplier, mean weight and tolerance of the rungs whose logged
+    propensities cannot be right.
     """
 
     challenger: str
@@ -88,13 +91,21 @@ class Facts:
     challengers: int
     fallback: float
     single: float
+    listed: bool = True
+    misfits: tuple[tuple[float, float, float], ...] = ()
 
     @property
     def rival(self) -> str:
         """The policy that the challenger is compared with, in words."""
         if self.champion != "list_price":
             return self.champion
-        return "the list price" if math.isclose(self.fallback, 1.0) else _single(self.fallback)
+        priced = usual(self.fallback, self.listed)
+        return self.best if self.fallback == self.single and priced != "the list price" else priced
+
+    @property
+    def best(self) -> str:
+        """The best single price, in words."""
+        return f"the best single price ({rung_named(self.single, self.listed)})"
 
 
 def checks(facts: Facts, limits: Limits) -> list[Check]:
@@ -109,7 +120,7 @@ def checks(facts: Facts, limits: Limits) -> list[Check]:
         _placebo(facts.placebo),
         _elasticity(facts.elasticity),
         _calibration(facts.calibration_error, limits.calibration_error * facts.purchase_rate),
-        _propensities(facts.observational),
+        _propensities(facts),
         _overlap(facts.mean_weight),
         _support(facts.unsupported, limits.unsupported),
         _evidence(facts, limits.effective_sample_size),
@@ -128,9 +139,11 @@ def verdict(found: list[Check]) -> str:
 def sentence(facts: Facts, found: list[Check]) -> str:
     """Return the verdict's reason, in one sentence."""
     outcome, profit = verdict(found), next(c.reason for c in found if c.name == "profit")
-    worst = "; ".join(f"{c.name}: {c.reason}" for c in found if c.verdict == outcome)
+    worst = "; ".join(f"{names}: {reason}" for names, reason in reasons(found))
     if facts.prices_already:
         return f"{facts.challenger} prices already; " + (profit if not worst else f"look at it again: {worst}")
+    # the rival is named once
+    profit, worst = (text.replace(f" against {facts.rival}", "", 1) for text in (profit, worst))
     if outcome == "promote":
         return f"{facts.challenger} may replace {facts.rival}: {profit}"
     middle = {
@@ -139,6 +152,16 @@ def sentence(facts: Facts, found: list[Check]) -> str:
         "reject": "may not replace it",
     }
     return f"{facts.rival} stays; {facts.challenger} {middle[outcome]}: {worst}"
+
+
+def reasons(found: list[Check]) -> list[tuple[str, str]]:
+    """Return the reasons of a verdict that is not promote, each once, after the names of the checks that give it."""
+    outcome = verdict(found)
+    told: dict[str, list[str]] = {}
+    for check in found:
+        if check.verdict == outcome:
+            told.setdefault(check.reason, []).append(check.name)
+    return [(", ".join(names), reason) for reason, names in told.items()]
 
 
 def _graph(facts: Facts) -> Check:
@@ -164,11 +187,12 @@ def _slope(slope: Slope | None) -> Check:
 def _placebo(placebo: Placebo | None) -> Check:
     if placebo is None:
         return Check("placebo", "review", "the effect of shuffled prices could not be measured")
-    share = f"{placebo.beyond:.0%} of {len(placebo.z)} shuffles of the prices"
-    text = f"{share} show an effect, the largest |z| is {placebo.largest:.1f}"
+    tests, seen = len(placebo.z), round(placebo.beyond * len(placebo.z))
+    text = f"with the prices shuffled at random, so that they can have no effect, {seen} of {tests} tests still saw one"
     if placebo.shows_effect:
-        return Check("placebo", "review", f"{text}: too many for chance, so no error or price effect is to be trusted")
-    return Check("placebo", PASS, f"{text}: no more than chance")
+        why = f"more than chance makes (largest |z| {placebo.largest:.1f}), so the margins of error here are too small"
+        return Check("placebo", "review", f"{text}: {why}; name the column that groups rows, such as the shopper")
+    return Check("placebo", PASS, f"{text}: no more than chance makes")
 
 
 def _elasticity(elasticity: float) -> Check:
@@ -183,16 +207,22 @@ def _calibration(error: float, allowed: float) -> Check:
     return Check("calibration", PASS if error <= allowed else "review", text)
 
 
-def _propensities(observational: bool) -> Check:
-    if observational:
+def _propensities(facts: Facts) -> Check:
+    if facts.observational:
         text = "the log does not say how prices were chosen; all values are observational and prove nothing"
         return Check("propensities", "review", text)
+    if facts.misfits:
+        told = misfits(facts.misfits, facts.listed)
+        text = "the logged propensities cannot be right, so no value is: the mean weight of a price must be 1, and is"
+        return Check("propensities", "review", f"{text} {told}")
     return Check("propensities", PASS, "the log says with which probability every price was shown")
 
 
 def _overlap(weight: Effect) -> Check:
-    text = f"the mean weight of the logged offers is {weight.estimate:.2f}; it must be 1"
-    if weight.low <= 1 <= weight.high or abs(weight.estimate - 1) <= _WEIGHT_SLACK:
+    error = weight.estimate - weight.low if weight.estimate > 1 else weight.high - weight.estimate
+    tolerance = max(error, _WEIGHT_SLACK)
+    text = f"the mean weight of the logged offers is {weight.estimate:.2f}; 1 ± {tolerance:.2f} is expected"
+    if abs(weight.estimate - 1) <= tolerance:
         return Check("overlap", PASS, text)
     why = "the policy quotes prices that such shoppers were not shown, or the propensities are wrong"
     return Check("overlap", "review", f"{text}: {why}, so its value rests on a model alone")
@@ -207,7 +237,7 @@ def _evidence(facts: Facts, least: float) -> Check:
     sizes = {"of this policy's own": facts.effective_sample_size}
     # two policies that quote alike differ on no offer, and need no evidence of a difference
     if not _alike(facts.personal):
-        sizes[f"of comparing it with {_single(facts.single)}"] = facts.personal.effective_sample_size
+        sizes[f"of comparing it with {facts.best}"] = facts.personal.effective_sample_size
     if not _alike(facts.gain):
         sizes[f"of comparing it with {facts.rival}"] = facts.gain.effective_sample_size
     what, size = min(sizes.items(), key=lambda item: item[1])
@@ -237,7 +267,7 @@ def _profit(facts: Facts) -> Check:
 
 
 def _personal(facts: Facts) -> Check:
-    against = _single(facts.single)
+    against = facts.best
     if _alike(facts.personal):
         return Check("personal", PASS, f"it quotes {against} to everybody, and claims nothing beyond it")
     found, text = _shown(facts.personal, against, facts)
@@ -261,10 +291,6 @@ def _shown(gain: Gain, against: str, facts: Facts) -> tuple[str, str]:
 
 def _alike(gain: Gain) -> bool:
     return gain.mean == 0 and gain.standard_error == 0
-
-
-def _single(multiplier: float) -> str:
-    return f"the best single price ({multiplier:g} times the list price)"
 
 
 def _about(number: float) -> str:

@@ -60,7 +60,24 @@ def compose(
             outputs[name], keys_int64s=list(range(len(words))), values_strings=list(words), default_string=""
         )
     proto: onnx.ModelProto = spox.build(inputs, outputs, drop_unused_inputs=False)
+    _without_copies(proto)
     return proto
+
+
+def _without_copies(proto: onnx.ModelProto) -> None:
+    """Name what an output copies by the output's own name, and drop the copy: one node less to run for each."""
+    nodes, outputs = proto.graph.node, {o.name for o in proto.graph.output}
+    if any(attribute.HasField("g") for node in nodes for attribute in node.attribute):
+        return  # a branch may know the value by its old name
+    made = {name for node in nodes if node.op_type != "Identity" for name in node.output}
+    named: dict[str, str] = {}
+    for node in list(nodes):
+        if node.op_type == "Identity" and node.output[0] in outputs and node.input[0] in made - named.keys():
+            named[node.input[0]] = node.output[0]
+            nodes.remove(node)
+    for node in nodes:
+        for names in (node.input, node.output):
+            names[:] = [named.get(name, name) for name in names]
 
 
 def session(graph: bytes | Path) -> Any:

@@ -60,12 +60,17 @@ class Knowledge:
     def graph(self, inputs: dict[str, Var]) -> Belief:
         """Return the same in ndonnx arrays; inputs: (N, 1) doubles and strings by name, `personal` among them."""
         import ndonnx as ndx
+        import spox.opset.ai.onnx.v21 as op
 
         encoded: dict[Encoder, Var] = {}
 
         def encode(encoder: Encoder) -> Var:
             if encoder not in encoded:
-                encoded[encoder] = encoder.graph(inputs)
+                found = ((z, encoder.columns_in(other)) for other, z in encoded.items())
+                among = next(((z, columns) for z, columns in found if columns is not None), None)
+                encoded[encoder] = (
+                    encoder.graph(inputs) if among is None else op.gather(among[0], op.const(among[1]), axis=1)
+                )
             return encoded[encoder]
 
         def view(one: View) -> Belief:
@@ -92,11 +97,13 @@ def known(demand: Path, info: OffersInfo, guardrails: Guardrails, impersonal: Pa
 
 
 def _switched(personal: Belief, impersonal: Belief, off: Any) -> Belief:
-    """Return the impersonal belief where `off`, (N, 1); its mean curve stands for every member."""
+    """Return the impersonal belief where `off`, (N, 1); its mean curve stands for every member's."""
 
     def pick(one: Array, other: Array) -> Array:
         return (np if isinstance(one, np.ndarray) else one.__array_namespace__()).where(off, other, one)
 
-    curves = [pick(q, impersonal.demand) for q in personal.curves]
+    mean = impersonal.demand
+    curves = [pick(q, mean) for q in personal.curves]
     both = personal.shown is not None and impersonal.shown is not None
-    return Belief(curves, personal.weights, pick(personal.shown, impersonal.shown) if both else None)
+    shown = pick(personal.shown, impersonal.shown) if both else None
+    return Belief(curves, personal.weights, shown, pick(personal.demand, mean))

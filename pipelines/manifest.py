@@ -36,7 +36,8 @@ class Manifest:
 
     name: the candidate or baseline. demand: what its demand curves are, in a sentence. model: the registered model's
     name. outputs: quote field -> meaning. data_sha256: of the offers that it learned from. graph_sha256: of
-    policy.onnx. check: graph against Python.
+    policy.onnx. check: graph against Python. listed: whether there are list prices; if not, each is 1 and rungs are
+    prices.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Manifest:
     git_commit: str
     graph_sha256: str
     check: dict[str, Any]
+    listed: bool = True
 
     def write(self, folder: Path) -> None:
         """Write policy.json."""

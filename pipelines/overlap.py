@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines import control, refutation
-from pipelines.balance import balance, per_rung, predictable
+from pipelines import control, refutation, wording
+from pipelines.balance import balance, misfits, per_rung, predictable
 from pipelines.config import Config, stage
 from pipelines.files import read_table, replacing, write_json, write_table
 from pipelines.logging_policy import (
@@ -64,8 +64,11 @@ def studied(offers: pd.DataFrame, info: OffersInfo, seed: int, support: float = 
     report = {
         "offers": len(offers),
         "propensity_logged": info.propensity_logged,
+        "listed": info.listed,
         "support": support,
-        "rungs": per_rung(offers["rung"].to_numpy(int), propensity, policies[SHOWN].of(z), info.ladder, support),
+        "rungs": per_rung(
+            offers["rung"].to_numpy(int), propensity, policies[SHOWN].of(z), info.ladder, support, shopper
+        ),
         "balance": balance(z, policies[SHOWN].encoder.names, offers["rung"].to_numpy(int), propensity, info.ladder),
         "predictable": predictable(usual, probability, offers["rung"].to_numpy(int)),
         **refuted(z, t, offers["bought"].to_numpy(int), shopper, shock, seed),
@@ -143,7 +146,8 @@ def findings(report: dict[str, Any]) -> list[dict[str, str]]:
     """Return what a person must know of the log, the gravest first: FAIL, REVIEW or NOTE, each with its reason."""
     slope, placebos, least = report["slope"], report["placebo"], report["support"]
     instrument, test = report.get("instrument", {}), report.get("endogeneity", {})
-    hardly = [f"x {r['multiplier']:g}" for r in report["rungs"] if r["unsupported"] > 0.5]
+    hardly = [wording.rung_named(r["multiplier"], report["listed"]) for r in report["rungs"] if r["unsupported"] > 0.5]
+    wrong = misfits(report["rungs"]) if report["propensity_logged"] else []
     said = [
         (
             "FAIL",
@@ -155,8 +159,17 @@ def findings(report: dict[str, Any]) -> list[dict[str, str]]:
         (
             "FAIL",
             placebos["shows_effect"],
-            f"prices shuffled at random seem to have an effect (largest |z| {placebos['largest']:.1f}): rows are not "
-            "independent as assumed; name the column that groups them with source.columns.shopper",
+            "with the prices shuffled at random, so that they can have no effect, there still seems to be one (largest "
+            f"|z| {placebos['largest']:.1f}): rows are not independent as assumed, and margins of error are too small; "
+            "name the column that groups rows with source.columns.shopper",
+        ),
+        (
+            "REVIEW",
+            bool(wrong),
+            "the logged propensities cannot be right: over all offers, 1 / propensity of those that got a price must "
+            f"be 1 on average; it is {wording.misfits(wrong, report['listed'])}. Above 1 "
+            "they are too small, below 1 too large. Log the probability with which each offer got its own price, or "
+            "set source.columns.propensity to null",
         ),
         (
             "REVIEW",
@@ -178,7 +191,7 @@ def findings(report: dict[str, Any]) -> list[dict[str, str]]:
         (
             "NOTE",
             bool(hardly),
-            f"hardly shown (below {least:.0%}) to most contexts: {', '.join(hardly)}; nothing is known of demand there",
+            f"hardly shown (below {least:.0%}) to most contexts: {', '.join(hardly)}; little is known of demand there",
         ),
     ]
     return [{"verdict": verdict, "reason": reason} for verdict, holds, reason in said if holds]

@@ -114,6 +114,7 @@ def pack(
         git_commit=git_commit(),
         graph_sha256=digest(folder / GRAPH),
         check=check,
+        listed=info.listed,
     )
     manifest.write(folder)
     return manifest
@@ -122,7 +123,10 @@ def pack(
 def _fields(knowledge: Knowledge, info: OffersInfo) -> list[Field]:
     ranges = {n.name: (n.low, n.high) for n in knowledge.encoder.numbers}
     words = {w.name: w.words for w in knowledge.encoder.words}
-    fields = [Field(name, "number", unit, required, False, *ranges.get(name, ())) for name, unit, required in _SALE]
+    fields = [
+        Field(name, "number", unit, required and info.listed, False, *ranges.get(name, ()))
+        for name, unit, required in _SALE
+    ]
     for name in info.numeric:
         if name != "list_price":
             personal = name in info.personal

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 from dataclasses import asdict, dataclass
 from typing import Any, Self
 
@@ -80,27 +78,32 @@ class Belief:
     """What is believed of N contexts: the demand curve of each member at the K knots, and which knots were shown.
 
     curves: (N, K) each, averaged by `weights`. shown: (N, K) probabilities with which such contexts were shown each
-    knot; None where that is not known or not asked.
+    knot; None where that is not known or not asked. mean: their mean curve, (N, K), where it is known already.
     """
 
     curves: list[Array]
     weights: tuple[float, ...]
     shown: Array | None = None
+    mean: Array | None = None
 
     @property
     def demand(self) -> Array:
         """The mean curve, (N, K)."""
-        return mean_curve(self.curves, self.weights)
+        return mean_curve(self.curves, self.weights) if self.mean is None else self.mean
 
 
 @dataclass(frozen=True)
 class Options:
-    """What may be quoted: (N, K) prices of the rungs, (N, 1) unit cost, and which rungs stand and are admitted."""
+    """What may be quoted: (N, K) prices of the rungs, (N, 1) unit cost, and which rungs stand and are admitted.
+
+    binding: (N, K) the index in `pricing.RULES` of the first rule that forbids the rung, or their number.
+    """
 
     prices: Array
     cost: Array
     separate: Array
     rules: dict[str, Array]
+    binding: Array
     admissible: Array
 
 
@@ -115,12 +118,13 @@ def options(sale: dict[str, Array], terms: Terms, shown: Array | None = None) ->
     if terms.cost_share is not None:
         cost = xp.where(xp.isnan(cost), list_price * terms.cost_share, cost)
     prices = pricing.ladder_prices(list_price, rungs, terms.guardrails)
-    seen = None if shown is None else xp.take(shown, xp.asarray(np.array(terms.knots_of(terms.ladder))), axis=1)
+    seen = None if shown is None else pricing.columns(shown, terms.knots_of(terms.ladder))
     bounds = sale["min_price"], sale["max_price"]
     rules = pricing.allowed(prices, list_price, cost, *bounds, terms.guardrails, seen)
     # without a cost nothing is known of the profit, and what cannot be checked is not allowed
     separate = pricing.distinct(prices, terms.ladder) & (cost == cost)
-    return Options(prices, cost, separate, rules, functools.reduce(operator.and_, rules.values(), separate))
+    binding = pricing.binding_rule(rules)
+    return Options(prices, cost, separate, rules, binding, separate & (binding == len(pricing.RULES)))
 
 
 def at_prices(curve: Array, multipliers: Array, knots: list[int], terms: Terms) -> Array:
@@ -131,10 +135,10 @@ def at_prices(curve: Array, multipliers: Array, knots: list[int], terms: Terms) 
     """
     xp = curve.__array_namespace__()
     inner = [pricing.inward(terms.knots)[k] for k in knots]
-    here = xp.take(curve, xp.asarray(np.array(knots)), axis=1)
-    if terms.guardrails.minor_unit is None:
+    here = pricing.columns(curve, knots)
+    if terms.guardrails.minor_unit is None or inner == knots:
         return here
-    there = xp.take(curve, xp.asarray(np.array(inner)), axis=1)
+    there = pricing.columns(curve, inner)
     at = np.log(np.array(terms.knots))
     span = np.array([at[i] - at[k] if i != k else np.inf for k, i in zip(knots, inner, strict=True)])
     moved = (xp.log(multipliers) - xp.asarray(at[knots][None, :])) * xp.asarray(1 / span[None, :])
@@ -180,12 +184,12 @@ def decide(belief: Belief, sale: dict[str, Array], terms: Terms) -> dict[str, Ar
     rung, drawn = pricing.draw(propensity, greedy, chance)
     price = xp.where(priced, pricing.at_rung(able.prices, rung), instead)
     elasticity = elasticities(demand, terms.knots)
-    slope = pricing.at_rung(xp.take(elasticity, xp.asarray(np.array(knots)), axis=1), rung)
+    slope = pricing.at_rung(pricing.columns(elasticity, knots), rung)
     bought = xp.where(
         priced, pricing.at_rung(probability, rung), at_prices(demand, instead / list_price, last_resort, terms)
     )
     costless = xp.isnan(able.cost)  # no profit is known, so no rung was wanted
-    reason = 1 + xp.astype(costless, xp.int64)  # an index into FALLBACK_WORDS
+    reason = xp.where(costless, 2, xp.asarray(np.array([[1]])))  # an index into FALLBACK_WORDS
     alone = xp.asarray(np.array([[float(k == last_resort[0]) for k in knots]]))
     return {
         "price": price,
@@ -193,8 +197,8 @@ def decide(belief: Belief, sale: dict[str, Array], terms: Terms) -> dict[str, Ar
         "rung": xp.where(priced, rung, -1),
         "purchase_probability": bought,
         "expected_profit": (price - able.cost) * bought,
-        "price_sensitivity": xp.where(priced, slope, elasticity[:, last_resort[0] : last_resort[0] + 1]),
-        "guardrail": xp.where(costless, len(pricing.RULES), pricing.binding_rule(wanted, able.rules)),
+        "price_sensitivity": xp.where(priced, slope, pricing.columns(elasticity, last_resort)),
+        "guardrail": xp.where(costless, len(pricing.RULES), pricing.at_rung(able.binding, wanted)),
         "fallback": xp.where(priced, 0, reason),
         "propensity": xp.where(priced, drawn, 1.0),
         "ladder_price": able.prices,

@@ -6,6 +6,7 @@ in evaluation and becomes part of the ONNX policy with ndonnx. Shapes: N context
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,25 +97,19 @@ def ladder_prices(list_price: Array, multipliers: Array, guardrails: Guardrails)
     if guardrails.minor_unit is None:
         return raw
     units = float(round(1 / guardrails.minor_unit))
-    up, down = _endings_around(raw * units, units, guardrails, xp)
-    cut = xp.minimum(up / units, list_price)
-    rise = xp.maximum(down / units, list_price)
-    return xp.where(multipliers > 1, rise, cut)
+    # a rise is rounded as its mirror image: so rounding up, and no further than the list price, serves both directions
+    side = xp.where(multipliers > 1, -1.0, xp.asarray(np.array([[1.0]])))
+    near = _ending_above(raw * (side * units), side, units, guardrails)
+    return side * xp.minimum(near / units, side * list_price)
 
 
-def _endings_around(raw: Array, units: float, guardrails: Guardrails, xp: Any) -> tuple[Array, Array]:
-    """Return the nearest ending at or above, and at or below, `raw`; all in minor units."""
-    slack = 1e-6  # of a minor unit: 8.00 x 1.1 is 8.8, not 8.799…
+def _ending_above(raw: Array, side: Array, units: float, guardrails: Guardrails) -> Array:
+    """Return the nearest ending at or above `raw`, both in minor units; side: -1 where these are mirrored, else 1."""
+    slack, xp = 1e-6, raw.__array_namespace__()  # of a minor unit: 8.00 x 1.1 is 8.8, not 8.799…
     if not guardrails.endings:
-        return xp.ceil(raw - slack), xp.floor(raw + slack)
-    up, down = None, None
-    for ending in guardrails.endings:
-        offset = float(round(ending * units))
-        above = xp.ceil((raw - offset - slack) / units) * units + offset
-        below = xp.floor((raw - offset + slack) / units) * units + offset
-        up = above if up is None else xp.minimum(up, above)
-        down = below if down is None else xp.maximum(down, below)
-    return up, down
+        return xp.ceil(raw - slack)
+    offsets = [side * float(round(ending * units)) for ending in guardrails.endings]
+    return functools.reduce(xp.minimum, [xp.ceil((raw - o - slack) / units) * units + o for o in offsets])
 
 
 def distinct(prices: Array, ladder: tuple[float, ...]) -> Array:
@@ -157,13 +152,13 @@ def allowed(
     floor: what cannot be checked is not allowed. shown: (N, K) probabilities with which such contexts were shown each
     rung; None where that is not asked.
     """
-    rules = {}
+    rules, ratios = {}, prices / list_price
     if guardrails.margin_floor is not None:
         rules["margin_floor"] = prices >= unit_cost * ((1 + guardrails.margin_floor) * (1 - _TOLERANCE))
     if guardrails.largest_cut is not None:
-        rules["largest_cut"] = prices >= list_price * (1 - guardrails.largest_cut - _TOLERANCE)
+        rules["largest_cut"] = ratios >= 1 - guardrails.largest_cut - _TOLERANCE
     if guardrails.largest_rise is not None:
-        rules["largest_rise"] = prices <= list_price * (1 + guardrails.largest_rise + _TOLERANCE)
+        rules["largest_rise"] = ratios <= 1 + guardrails.largest_rise + _TOLERANCE
     # "not below", so that NaN, which compares false, forbids nothing
     xp = prices.__array_namespace__()
     rules["min_price"] = xp.logical_not(prices < min_price)
@@ -171,6 +166,14 @@ def allowed(
     if guardrails.support is not None and shown is not None:
         rules["support"] = shown >= guardrails.support
     return rules
+
+
+def columns(values: Array, kept: list[int]) -> Array:
+    """Return the columns `kept` of `values` (N, K); all of them in order are the values themselves."""
+    if kept == list(range(values.shape[1])):
+        return values
+    xp = values.__array_namespace__()
+    return xp.take(values, xp.asarray(np.array(kept)), axis=1)
 
 
 def masked(profit: Array, admissible: Array) -> Array:
@@ -211,7 +214,7 @@ def propensities(greedy: Array, admissible: Array, exploration: float) -> Array:
     xp = admissible.__array_namespace__()
     rungs = xp.asarray(np.arange(admissible.shape[1])[None, :])
     beside = admissible & (abs(rungs - greedy) == 1)
-    share = xp.astype(beside, xp.float64) * (exploration / 2)
+    share = xp.where(beside, exploration / 2, xp.asarray(np.array([[0.0]])))
     rest = 1 - xp.sum(share, axis=1, keepdims=True)
     return xp.where(rungs == greedy, rest, share)
 
@@ -232,11 +235,11 @@ def draw(probabilities: Array, greedy: Array, u: Array) -> tuple[Array, Array]:
     return rung, xp.where(xp.isnan(u), 1.0, at_rung(probabilities, rung))
 
 
-def binding_rule(wanted: Array, rules: dict[str, Array]) -> Array:
-    """Return the index in `RULES` of the first rule that forbids the `wanted` rung (N, 1), or len(RULES)."""
-    xp = wanted.__array_namespace__()
-    bound = xp.where(wanted < 0, wanted, len(RULES))
+def binding_rule(rules: dict[str, Array]) -> Array:
+    """Return the index in `RULES` of the first rule that forbids each rung, or len(RULES), (N, K) int64."""
+    xp = next(iter(rules.values())).__array_namespace__()
+    bound = xp.asarray(np.array([[len(RULES)]]))
     for index in reversed(range(len(RULES))):
         if RULES[index] in rules:
-            bound = xp.where(at_rung(rules[RULES[index]], wanted), bound, index)
+            bound = xp.where(rules[RULES[index]], bound, index)
     return bound

@@ -13,10 +13,12 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
+from pipelines import gate
 from pipelines.drawing import Scale, Series, bar, plot, span
 from pipelines.files import read_json, replacing
 from pipelines.wording import (
     BASELINES,
+    CHECKS,
     ESTIMATORS,
     GUARDRAILS,
     VERDICTS,
@@ -24,6 +26,8 @@ from pipelines.wording import (
     money,
     moved,
     percent,
+    price_axis,
+    rung_named,
     signed,
     usual,
 )
@@ -69,21 +73,40 @@ def page(facts: dict[str, Any]) -> str:
     """Return the page, as HTML; facts: see `gather`."""
     world = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     world.filters |= {"money": money, "signed": signed, "percent": percent, "moved": moved, "changed": changed}
+    info = {"listed": True, "timed": True, **facts["info"]}
     told = {
         **facts,
-        "verdict": VERDICTS[facts["champion"]["verdict"]],
+        "info": info,
+        "verdict": headline(facts["champion"]),
+        "reasons": reasons(facts["champion"]),
         "card": {"modes": None, "frontier": None, "segments": None, **_measured(facts)},
         "tried": tried(facts),
         "certified": certified(facts["champion"]),
-        "curves": curves(facts["plots"]["demand"]),
+        "curves": curves(facts["plots"]["demand"], info["listed"]),
         "calibration": calibration(facts["plots"]["calibration"]),
         "unknown": unknown(facts),
-        "usual": usual(facts["info"]["fallback"]),
+        "usual": usual(info["fallback"], info["listed"]),
+        "axis": price_axis(info["listed"]),
+        "check_words": CHECKS,
         "bar": bar,
         "ranges": ranges,
         "guardrail_words": GUARDRAILS,
     }
     return world.from_string(TEMPLATE.read_text(encoding="utf-8")).render(told)
+
+
+def headline(champion: dict[str, Any]) -> tuple[str, str]:
+    """Return the verdict in a few words, and in a sentence."""
+    if champion["verdict"] == "promote" and champion["facts"].get("prices_already"):
+        return "May price on", "It prices already, and was shown to earn more than the price for everybody."
+    return VERDICTS[champion["verdict"]]
+
+
+def reasons(champion: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return what stands in the way, each reason once: what was asked for, in words, and what was found."""
+    found = gate.reasons([gate.Check(**check) for check in champion["checks"]])
+    named = [(", ".join(CHECKS.get(name, name) for name in names.split(", ")), reason) for names, reason in found]
+    return named if champion["verdict"] != "promote" else []
 
 
 def _measured(facts: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +120,8 @@ def tried(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Return every policy that was measured on the select window, baselines first, the likeliest contender next."""
     policies, cards, pick = facts["baselines"]["policies"], facts["cards"], facts["champion"]["pick"]
     ranked = sorted(cards, key=lambda name: float(cards[name]["balanced_log_loss"]))
-    words = {**BASELINES, "list_price": f"{usual(facts['info']['fallback'])} for everybody"}
+    info = facts["info"]
+    words = {**BASELINES, "list_price": f"{usual(info['fallback'], info.get('listed', True))} for everybody"}
     named = [(text, policies[name], False) for name, text in words.items() if name in policies]
     named += [(name, cards[name], True) for name in ranked]
     keys = ("profit_low", "profit_high", "true_profit_per_1000")
@@ -129,10 +153,17 @@ def ranges(gains: list[dict[str, Any]]) -> list[Markup]:
 def certified(champion: dict[str, Any]) -> dict[str, Any]:
     """Return the certified leads, and the sensitivity of the one over what prices now; per 1,000 offers."""
     told, leads = champion["facts"], champion["metrics"]
-    against = usual(told["fallback"]) if told["champion"] == "list_price" else f"{told['champion']}, which prices now"
+    listed = told.get("listed", True)
+    named = f" ({rung_named(told['single'], listed)})" if "single" in told else ""
+    priced = told["champion"] == "list_price"
+    against = usual(told["fallback"], listed) if priced else f"{told['champion']}, which prices now"
     gains = [
         {"against": against, "lower": 1000 * told["gain"]["lower"], **leads["gain_over_champion"]},
-        {"against": "the best single price", "lower": 1000 * told["personal"]["lower"], **leads["gain_over_single"]},
+        {
+            "against": f"the best single price{named}",
+            "lower": 1000 * told["personal"]["lower"],
+            **leads["gain_over_single"],
+        },
     ]
     found = champion.get("sensitivity") or {}
     checked = [
@@ -146,8 +177,11 @@ def certified(champion: dict[str, Any]) -> dict[str, Any]:
 _KEYS = {"per_1000": "mean", "low": "low", "high": "high"}
 
 
-def curves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the demand of the least, a middling and the most price-sensitive tenth of shoppers, one chart each."""
+def curves(rows: list[dict[str, Any]], listed: bool = True) -> list[dict[str, Any]]:
+    """Return the demand of the least, a middling and the most price-sensitive tenth of shoppers, one chart each.
+
+    listed: whether there are list prices.
+    """
     kept = [r for r in rows if r["decile"] in _TYPICAL]
     x = Scale.over([r["multiplier"] for r in kept])
     y = Scale.over([r[k] for r in kept for k in ("predicted", "observed")], zero=True)
@@ -162,7 +196,7 @@ def curves(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 line=False, dots=True, weights=tuple(r["rows"] for r in seen),
             ),
         ]  # fmt: skip
-        drawn = plot(f"Demand of {words}", series, x, y, ("price / list price", "share that buys"))
+        drawn = plot(f"Demand of {words}", series, x, y, (price_axis(listed), "share that buys"))
         if part:
             found.append({"words": words, "chart": drawn})
     return found
@@ -179,6 +213,7 @@ def calibration(rows: list[dict[str, Any]]) -> Markup:
 def unknown(facts: dict[str, Any]) -> list[str]:
     """Return what the numbers do not say."""
     info, told = facts["info"], facts["champion"]["facts"]
+    listed = info.get("listed", True)
     low, high, sure = min(info["ladder"]), max(info["ladder"]), facts["confidence"]
     said = [str(text) for text in info["assumptions"]]
     if told["observational"]:
@@ -188,8 +223,8 @@ def unknown(facts: dict[str, Any]) -> list[str]:
         )
     hardly = [r["multiplier"] for r in facts["overlap"]["rungs"] if r["unsupported"] > 0.5]
     if hardly:
-        named = ", ".join(f"× {m:g}" for m in hardly)
-        said.append(f"Prices of {named} the usual were hardly shown to most shoppers; little is known of them.")
+        named = ", ".join(rung_named(m, listed) for m in hardly)
+        said.append(f"Prices of {named} were hardly shown to most shoppers; little is known of them.")
     if told["challengers"] > 1:
         said.append(
             f"{told['challengers']} challengers have been tried on these offers. The bar was raised for it, but fresh "
@@ -197,7 +232,8 @@ def unknown(facts: dict[str, Any]) -> list[str]:
         )
     return [
         *said,
-        f"Of prices below {low:g} or above {high:g} (price / list price) nothing is known: they were never shown.",
+        f"Of prices below {rung_named(low, listed)} or above {rung_named(high, listed)} nothing is known: they were "
+        "never shown.",
         "Each number is of past offers. Another season, a competitor's answer, or shoppers who learn that prices are "
         "personal may change demand; only a live trial shows that.",
         "Counted is the profit of the sale itself: not returns, later visits, trust, or whether a shopper finds it "

@@ -8,6 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from pipelines import wording
 from pipelines.config import Config, stage
 from pipelines.files import read_json
 from pipelines.packing import registered_name
@@ -95,10 +96,11 @@ def mode_lines(modes: dict[str, dict[str, Any]], pick: str) -> list[str]:
 def gain_lines(champion: dict[str, Any]) -> list[str]:
     """Return what the challenger was shown to gain, over the champion and over the best single price."""
     facts, lines = champion["facts"], []
-    usual = "the list price" if facts["fallback"] == 1 else f"{facts['fallback']:g} times the list price"
+    listed = facts.get("listed", True)
+    usual = wording.usual(facts["fallback"], listed)
     rivals = {
         "champion": ("gain", usual if facts["champion"] == "list_price" else facts["champion"]),
-        "single": ("personal", f"the best single price ({facts['single']:g} times the list price)"),
+        "single": ("personal", f"the best single price ({wording.rung_named(facts['single'], listed)})"),
     }
     for name, (fact, rival) in rivals.items():
         gain, truth = facts[fact], champion["metrics"][f"gain_over_{name}"]["true_per_1000"]

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pipelines import policy
-from pipelines.demand import log_loss
+from pipelines.candidates.controls import scored
+from pipelines.demand import Demand, log_loss, probability
 from pipelines.manifest import Manifest
 from pipelines.policy import KNOTS, LADDER, QUOTE
 from pipelines.value import Floats, direct, share_of_gain
@@ -55,6 +56,13 @@ def fit_metrics(bought: Any, q: Floats) -> dict[str, float | None]:
 def balanced_log_loss(bought: Any, q: Floats, propensity: Floats) -> float:
     """Return the log loss in which every rung counts alike: weighted by the inverse propensity, all (N,)."""
     return log_loss(bought, q, 1 / propensity)
+
+
+def scored_loss(demand: Demand, window: Window) -> float:
+    """Return the `balanced_log_loss` of a demand on the window, by which it is picked: at each offer's own shock."""
+    table = window.offers if window.shock is None else window.offers.assign(shock=window.shock)
+    q = shown_probability(probability(scored(demand), table), window)
+    return balanced_log_loss(window.offers["bought"].to_numpy(np.int64), q, window.logged.propensity)
 
 
 def quote_microseconds(session: Any, offers: pd.DataFrame) -> float:

@@ -122,7 +122,8 @@ class OffersInfo:
     instrument, anchored: whether the column of that name moves the price by itself, or flags rows priced at random.
     cost_share: unit cost as a share of the list price where a request brings no unit cost; None = unknown.
     fallback: the multiplier of last resort and of the first policy: 1, the list price, or where that is not on the
-    ladder the best single rung of the fit window.
+    ladder the best single rung of the fit window. listed: whether there are list prices; if not, each is taken as 1 and
+    rungs are prices. timed: whether there are times; if not, the windows are drawn at random.
     """
 
     source: str
@@ -140,6 +141,8 @@ class OffersInfo:
     sha256: str = ""
     instrument: bool = False
     anchored: bool = False
+    listed: bool = True
+    timed: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a ladder that is none, and a column that is both number and word."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ class Window:
     """The offers of a window as logged.
 
     demand: (N, K) of a plain reference model that was fitted on earlier offers, for doubly robust scores.
-    truth: (N, K) true purchase probabilities, or None outside a simulation.
+    truth: (N, K) true purchase probabilities, or None outside a simulation. shock: (N,) of what an instrument left of
+    the price, or None.
     """
 
     offers: pd.DataFrame
@@ -38,6 +39,7 @@ class Window:
     logged: Logged
     demand: Floats
     truth: Floats | None
+    shock: Floats | None = None
 
     @property
     def observational(self) -> bool:
@@ -59,7 +61,8 @@ def read_select(info: OffersInfo) -> Window:
         if not np.array_equal(table["offer_id"].to_numpy(object), offers["offer_id"].to_numpy(object)):
             raise InputError(f"{name} speaks of other offers than {path}: run `dvc repro`")
     demand = reference[[f"q_{k}" for k in range(len(info.ladder))]].to_numpy(float)
-    return window_of(offers, info, demand, shown["propensity"].to_numpy(float), truth_of(offers, info))
+    window = window_of(offers, info, demand, shown["propensity"].to_numpy(float), truth_of(offers, info))
+    return replace(window, shock=shown["shock"].to_numpy(float)) if info.instrument else window
 
 
 def window_of(

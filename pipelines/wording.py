@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 VERDICTS = {
     "promote": ("May price", "It was shown to earn more than what prices now."),
     "canary": ("Try it on a part of the quotes", "It looks better than what prices now, but this is not shown yet."),
     "review": ("A person must decide", "Something that no number settles has to be looked at first."),
     "reject": ("Keep the present prices", "It was not seen to be better than what prices now."),
+}
+CHECKS = {
+    "graph": "the live policy against the tested model",
+    "slope": "whether dearer offers sell less",
+    "placebo": "a test with shuffled prices",
+    "elasticity": "how much demand answers to the price",
+    "calibration": "predicted against real sales",
+    "propensities": "how past prices were chosen",
+    "overlap": "whether all kinds of shoppers were shown its prices",
+    "support": "prices that such shoppers were hardly shown",
+    "evidence": "whether there are enough offers to judge by",
+    "guardrails": "the guardrails of both policies",
+    "profit": "earnings against what prices now",
+    "personal": "earnings against one price for all",
 }
 BASELINES = {
     "list_price": "the list price for everybody",
@@ -34,9 +50,28 @@ ESTIMATORS = {
 }
 
 
-def usual(fallback: float) -> str:
-    """Return what the price is called that prices are held against: a multiplier of the list price, 1 being that."""
-    return "the list price" if fallback == 1 else f"the usual price ({fallback:g})"
+def usual(fallback: float, listed: bool = True) -> str:
+    """Return what the price is called that prices are held against: a multiplier of the list price, 1 being that.
+
+    listed: whether there are list prices; without them multipliers are prices.
+    """
+    return "the list price" if listed and fallback == 1 else f"the usual price ({rung_named(fallback, listed)})"
+
+
+def rung_named(multiplier: float, listed: bool = True) -> str:
+    """Return a rung in words: "0.9 times the list price", or where there are no list prices the price itself."""
+    return f"{multiplier:g} times the list price" if listed else f"{multiplier:g}"
+
+
+def misfits(rows: Sequence[tuple[float, float, float]], listed: bool = True) -> str:
+    """Return (multiplier, mean weight, tolerance) of rungs whose mean weight should be 1, at most three."""
+    told = [f"{mean:.2f} at {rung_named(m, listed)} (1 ± {tolerance:.2f} is chance)" for m, mean, tolerance in rows[:3]]
+    return "; ".join(told) + (f"; and wrong at {len(rows) - 3} more" if len(rows) > 3 else "")
+
+
+def price_axis(listed: bool = True) -> str:
+    """Return what the numbers of rungs are."""
+    return "price / list price" if listed else "price"
 
 
 def money(value: float | None) -> str:

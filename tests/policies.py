@@ -43,6 +43,7 @@ def tiny_policy(
     alpha: float = -1.0,
     beta: float = 3.0,
     currency: str = "EUR",
+    listed: bool = True,
 ) -> Manifest:
     """Write policy.onnx and policy.json into `folder`; beta grows with item_rating and for the country 中国."""
     terms = Terms(ladder, tuple(sorted({*ladder, *LADDER})), guardrails, cost_share=cost_share)
@@ -63,6 +64,7 @@ def tiny_policy(
         git_commit="unknown",
         graph_sha256=digest(folder / GRAPH),
         check={"passed": True},
+        listed=listed,
     )
     manifest.write(folder)
     return manifest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -10,7 +11,9 @@ import pandas as pd
 import pytest
 
 from pipelines.candidates import Candidate, linear, load_demand
-from pipelines.candidates.controls import Controls
+from pipelines.candidates.controls import Controls, scored
+from pipelines.candidates.damping import Damped
+from pipelines.candidates.ensemble import Ensemble
 from pipelines.candidates.learning import learn, weighted
 from pipelines.demand import probability
 from pipelines.encoder import Encoder
@@ -84,6 +87,26 @@ def test_several_shocks_give_the_mean_of_their_curves() -> None:
     both = Candidate(encoder, LOG, model, "linear", Controls(shocks=(-2.0, 1.0)))
     np.testing.assert_allclose((each[0] + each[1]) / 2, probability(both, table))
     assert np.abs(each[0] - each[1]).min() > 0.1
+
+
+def test_outcomes_are_held_against_the_curve_at_their_own_shock() -> None:
+    """Of a candidate, an ensemble and a damped demand; without a column `shock`, or a shock, it is the live curve."""
+    table, beside = offers(60, 4)[0], Controls(shocks=(-1.0, 1.0))
+    encoder = Encoder.fit(table, NUMERIC, CATEGORICAL)
+    weights = np.append(np.zeros(len(encoder.names) - 1), [1.0, 0.5])
+    one = Candidate(encoder, LOG, linear.Model(weights, 0 * weights + np.eye(len(weights))[-1] * 2), "linear", beside)
+    told = table.assign(shock=np.where(np.arange(60) % 2, -1.0, 3.0))
+    expected = np.empty((60, len(LADDER)))
+    for shock in (-1.0, 3.0):
+        at = dataclasses.replace(one, controls=Controls(shocks=(shock,)))
+        expected[told["shock"] == shock] = probability(at, table)[told["shock"] == shock]
+    both = Ensemble(("a", "b"), (one, one), (0.4, 0.6))
+    for demand in (one, both, Damped(both, 1.0, (1.0,) * len(LADDER), 2)):
+        np.testing.assert_allclose(expected, probability(scored(demand), told))
+        np.testing.assert_array_equal(probability(demand, told), probability(scored(demand), table))
+    assert np.abs(expected - probability(one, told)).max() > 0.1
+    plain = dataclasses.replace(one, controls=Controls(), model=linear.Model(weights[1:], weights[1:] + 1))
+    np.testing.assert_array_equal(probability(plain, told), probability(scored(plain), told))
 
 
 def _hidden(rows: int, seed: int) -> tuple[pd.DataFrame, np.ndarray]:

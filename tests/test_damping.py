@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines.candidates import load_demand
+from pipelines.candidates import linear, load_demand
+from pipelines.candidates.controls import Controls, scored
 from pipelines.candidates.damping import Damped, believed, best_single_rung, damp, damped, pooled_shape
 from pipelines.candidates.learning import weighted
 from pipelines.demand import probability
@@ -120,3 +122,21 @@ def test_trial_and_demand_are_damped_alike() -> None:
     assert trial.pooled != demand.pooled
     assert (1.0, 1.0) == (trial.pooled[trial.at], demand.pooled[demand.at])
     assert damp(bent, near, select)[1].share == damp(bent, bent, select)[0].share
+
+
+def test_where_prices_followed_a_shock_each_row_is_judged_at_its_own() -> None:
+    """The same right curves are believed when the shock of each offer is told, and not when it is averaged away."""
+    table, rng = offers(3000)[0], np.random.default_rng(3)
+    shock = rng.normal(size=len(table))
+    one = candidate(table)
+    a, b = (np.append(v[:-1], [extra, v[-1]]) for v, extra in ((one.model.a, 2.5), (one.model.b, 0.0)))
+    shocks = (-1.28, -0.52, 0.0, 0.52, 1.28)
+    one = dataclasses.replace(one, model=linear.Model(a, b), controls=Controls(shocks=shocks))
+    # the sensitive half was shown high prices when demand was high, the other half low ones
+    rung = np.clip(np.round(2 + np.where(table["age"] > 0.5, 1.5, -1.5) * shock), 0, 4).astype(int)
+    told = table.assign(shock=shock)
+    q = probability(scored(one), told)[np.arange(len(table)), rung]
+    told = told.assign(rung=rung, bought=(rng.random(len(table)) < q).astype(int), weight=1.0)
+    known, averaged = (damp(one, one, t)[0].share for t in (told, told.drop(columns="shock")))
+    assert known > 0.9
+    assert averaged < 0.5

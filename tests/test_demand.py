@@ -20,6 +20,7 @@ from pipelines.demand import (
     log_loss,
     log_odds,
     mean_curve,
+    side_by_side,
     sigmoid,
 )
 from pipelines.errors import InputError
@@ -156,3 +157,12 @@ def test_log_loss_is_in_nats_and_finite() -> None:
     """A coin costs ln 2; a certain miss costs much, not infinity."""
     assert pytest.approx(np.log(2)) == log_loss(np.array([0, 1]), np.array([0.5, 0.5]))
     assert 20 < log_loss(np.array([1]), np.array([0.0])) < 40
+
+
+@BOTH_LINKS
+def test_curves_side_by_side_are_the_curves_one_by_one(link: str) -> None:
+    """Each of several curves takes its own two coefficients and its own price scale, to the last bit."""
+    curves = [Curve.fit(link, axis, RUNGS, SHOWN) for axis in AXES]
+    both = np.array([[0.3, 1.5, -1.0, 4.0], [2.0, 0.1, 0.0, 7.0]], np.float32)
+    expected = np.hstack([curves[0].probability(both[:, :2]), curves[1].probability(both[:, 2:])])
+    np.testing.assert_array_equal(expected, side_by_side(curves, both))

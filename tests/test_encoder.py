@@ -128,3 +128,32 @@ def test_any_context_reads_the_same(list_price: float, age: float, visits: float
     z = ENCODER.encode(row)
     assert np.isfinite(z).all()
     np.testing.assert_allclose(z, _run(row), rtol=1e-6, atol=1e-7)
+
+
+def test_a_word_in_two_columns_is_told_apart_by_its_column() -> None:
+    """One look-up serves all columns, and yet each has indicators of its own words alone."""
+    table = pd.DataFrame({"path": ["search", "mail"] * 9, "channel": ["direct", "search"] * 9})
+    encoder = Encoder.fit(table, (), ("path", "channel"))
+    asked = pd.DataFrame({"path": ["search", "direct", ""], "channel": ["mail", "search", "direct"]})
+    feeds = {name: asked[[name]].to_numpy(object) for name in asked}
+    np.testing.assert_array_equal(encoder.encode(asked), _session(encoder).run(None, feeds)[0])
+    assert [2, 2, 2] == encoder.encode(asked).sum(axis=1).astype(int).tolist()
+
+
+def test_an_encoder_within_another_says_where() -> None:
+    """Columns read alike are found in the other's encoded context; those read in another way are not."""
+    table = offers(1000)[0]
+    few = Encoder.fit(table, ("visits", "list_price"), ("country",))
+    columns = few.columns_in(ENCODER)
+    assert columns is not None
+    np.testing.assert_array_equal(few.encode(table), ENCODER.encode(table)[:, columns])
+    assert ENCODER.columns_in(few) is None
+    assert Encoder.fit(table.head(100), ("visits",), ()).columns_in(ENCODER) is None
+
+
+def test_the_graph_of_no_columns_is_the_constant() -> None:
+    """Whatever else a request brings, there is one row of it for each context."""
+    given = {"other": spox.argument(spox.Tensor(np.float64, ("N", 1)))}
+    proto = spox.build(given, {"z": Encoder((), ()).graph(given)})
+    made = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    np.testing.assert_array_equal(np.ones((3, 1), np.float32), made.run(None, {"other": np.zeros((3, 1))})[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -45,12 +46,38 @@ def test_windows_keep_their_shares() -> None:
 
 def test_without_a_time_the_seed_draws_the_windows() -> None:
     """The same seed gives the same windows, another seed others, and every offer is in exactly one."""
-    offers = pd.DataFrame({"time": pd.Series(pd.NaT, range(100), dtype="datetime64[us, UTC]"), "n": range(100)})
+    offers = untimed(range(100))
     first, again, other = (features.windows(offers, Split(0.2, 0.3), seed) for seed in (1, 1, 2))
     assert [len(first[name]) for name in WINDOWS] == [50, 20, 30]
     assert list(range(100)) == sorted(n for part in first.values() for n in part["n"])
     assert first["certify"].equals(again["certify"])
     assert not first["certify"].equals(other["certify"])
+
+
+def untimed(shoppers: Iterable[int]) -> pd.DataFrame:
+    """Return numbered offers to these shoppers, without a time."""
+    names = [f"s{n}" for n in shoppers]
+    times = pd.Series(pd.NaT, range(len(names)), dtype="datetime64[us, UTC]")
+    return pd.DataFrame({"time": times, "shopper_id": names, "n": range(len(names))})
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 999), shoppers=st.integers(20, 60))
+def test_without_a_time_no_shopper_is_in_two_windows(seed: int, shoppers: int) -> None:
+    """All offers of a shopper are dealt together, and the windows have nearly their shares."""
+    offers = untimed(np.random.default_rng(seed).integers(0, shoppers, 20 * shoppers))
+    parts = features.windows(offers, Split(0.2, 0.3), seed)
+    assert offers["shopper_id"].nunique() == sum(part["shopper_id"].nunique() for part in parts.values())
+    most = int(offers["shopper_id"].value_counts().max())
+    for name, share in {"fit": 0.5, "select": 0.2, "certify": 0.3}.items():
+        assert abs(len(parts[name]) - share * len(offers)) <= most + 1
+
+
+def test_too_few_shoppers_leave_a_window_empty() -> None:
+    """Two shoppers cannot be dealt to three windows: the message says that each is in one."""
+    with pytest.raises(InputError, match=r"is left without an offer \(100 in all, to 2 shopper\(s\), each of whom"):
+        features.windows(untimed([1] * 50 + [2] * 50), Split(0.2, 0.3), seed=0)
+    assert all(len(part) for part in features.windows(untimed([1, 2, 3] * 30), Split(0.3, 0.3), seed=0).values())
 
 
 def test_two_times_are_too_few() -> None:

@@ -80,6 +80,7 @@ def test_a_good_challenger_is_promoted() -> None:
         ("elasticity", "review", {"elasticity": math.nan}),
         ("calibration", "review", {"calibration_error": 0.021}),
         ("calibration", "review", {"calibration_error": math.nan}),
+        ("propensities", "review", {"misfits": ((0.9, 0.22, 0.11),)}),
         ("overlap", "review", {"mean_weight": Effect(0.49, 0.45, 0.53)}),
         ("overlap", "review", {"mean_weight": Effect(1.2, 1.1, 1.3)}),
         ("support", "canary", {"unsupported": 0.051}),
@@ -177,14 +178,31 @@ def test_canary_says_how_many_more_offers() -> None:
     ("champion", "fallback", "expected"),
     [
         ("list_price", 1.0, "against the list price,"),
-        ("list_price", 0.8, "against the best single price (0.8 times the list price),"),
+        ("list_price", 0.8, "against the usual price (0.8 times the list price),"),
+        ("list_price", 0.9, "against the best single price (0.9 times the list price),"),
         ("old one", 0.8, "against old one,"),
     ],
 )
 def test_the_rival_is_named_for_what_it_is(champion: str, fallback: float, expected: str) -> None:
-    """Where the list price is not on the ladder, the policy of that name quotes the best single price."""
+    """Where the list price is not on the ladder, the policy of that name quotes another."""
     assert expected in reasons(champion=champion, fallback=fallback)["profit"]
     assert "against the best single price (0.9 times the list price)" in reasons()["personal"]
+
+
+def test_without_list_prices_a_price_is_a_price() -> None:
+    """A multiplier is not told as so many times a list price that does not exist, not even 1."""
+    told = "\n".join(reasons(listed=False, fallback=1.0, single=59.0, misfits=((39.0, 0.22, 0.11),)).values())
+    assert "list price" not in told
+    assert "against the best single price (59)" in told
+    assert "against the usual price (1)" in told
+    assert "0.22 at 39 (1 ± 0.11 is chance)" in told
+
+
+def test_the_tolerance_of_a_mean_weight_is_the_one_that_decides() -> None:
+    """A wide interval lets 1.30 pass, and the sentence says how wide; a narrow one does not."""
+    assert "is 1.30; 1 ± 0.40 is expected" in reasons(mean_weight=Effect(1.3, 0.9, 1.7))["overlap"]
+    assert "is 1.30; 1 ± 0.10 is expected: the policy" in reasons(mean_weight=Effect(1.3, 1.2, 1.4))["overlap"]
+    assert "is 1.01; 1 ± 0.02 is expected" in reasons(mean_weight=Effect(1.01, 1.0, 1.02))["overlap"]
 
 
 def test_an_effect_is_read_from_a_report() -> None:
@@ -219,8 +237,13 @@ def test_the_worst_verdict_decides(found: list[str], expected: str) -> None:
     [
         ({}, "gbm may replace the list price: +5.0 per 1,000 offers", "above zero"),
         ({"gain": gain(0.001)}, "the list price stays; gbm may be tried on a part of the quotes", "profit: +1.0"),
-        ({"placebo": ALARMED}, "the list price stays; gbm needs a person's decision: placebo:", "100% of 3"),
+        ({"placebo": ALARMED}, "the list price stays; gbm needs a person's decision: placebo:", "3 of 3 tests"),
         ({"gain": gain(-0.001)}, "the list price stays; gbm may not replace it: profit:", "no gain was seen"),
+        (
+            {"gain": gain(-0.001), "fallback": 0.9},
+            "the best single price (0.9",
+            "may not replace it: profit: -1.0 per 1,000",
+        ),
         ({"prices_already": True}, "gbm prices already; +5.0 per 1,000 offers", "above zero"),
         ({"prices_already": True, "gain": gain(-0.001)}, "gbm prices already; look at it again: profit:", "-1.0"),
     ],
@@ -231,6 +254,16 @@ def test_the_sentence_says_who_stays_and_why(changes: dict, begins: str, holds: 
     assert told.startswith(begins)
     assert holds in told
     assert ("calibration:" in told) == ("calibration_error" in changes)
+
+
+def test_the_sentence_does_not_repeat_itself() -> None:
+    """The rival is named once; two checks with the same reason give it once, under both names."""
+    same = {"fallback": 0.9, "gain": gain(-0.001), "personal": gain(-0.001)}
+    told = outcome(**same)[1]
+    assert 1 == told.count("best single price")
+    assert "profit, personal: -1.0 per 1,000 offers, lower bound" in told
+    assert 1 == told.count("no gain was seen")
+    assert 1 == outcome()[1].count("the list price")
 
 
 def test_the_lead_over_the_best_single_price_needs_evidence_too() -> None:

@@ -181,3 +181,18 @@ def test_inputs_are_doubles_and_words_by_name() -> None:
     found = {i.name: (i.type, i.shape) for i in session(TERMS["default"]).get_inputs()}
     numbers = {n: ("tensor(double)", ["N", 1]) for n in ("a", "b", *TERMS_OF_SALE)}
     assert numbers | {"w": ("tensor(string)", ["N", 1])} == found
+
+
+def test_no_output_is_a_copy() -> None:
+    """An output bears its own name from the node that makes it: copies would only take time."""
+    proto = graph.compose(("a",), (), lambda inputs: _flat(inputs), TERMS["default"])
+    made = {name: node.op_type for node in proto.graph.node for name in node.output}
+    assert set(ALL) <= set(made)
+    assert "Identity" not in {made[name] for name in ALL}
+
+
+def _flat(inputs: dict) -> Belief:
+    import ndonnx as ndx
+
+    knots = TERMS["default"].knots
+    return Belief([0 * ndx.asarray(inputs["a"]) + ndx.asarray(np.full((1, len(knots)), 0.3))], (1.0,))

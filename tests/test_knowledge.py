@@ -18,9 +18,9 @@ from pipelines import agreement, graph
 from pipelines.candidates import Candidate, linear
 from pipelines.candidates.controls import Controls
 from pipelines.encoder import Encoder
-from pipelines.knowledge import Knowledge, View, known
+from pipelines.knowledge import Knowledge, View, _switched, known
 from pipelines.logging_policy import LoggingPolicy
-from pipelines.policy import KNOTS, LADDER, QUOTE
+from pipelines.policy import KNOTS, LADDER, QUOTE, Belief
 from pipelines.pricing import Guardrails
 from tests.worlds import CATEGORICAL, LOG, NUMERIC, candidate, enter_shop, info, offers, terms
 from tests.worlds import LADDER as RUNGS
@@ -151,3 +151,12 @@ def test_what_is_known_is_read_from_the_models(tmp_path: Path, monkeypatch: pyte
     assert not {"age"} & {n.name for n in wary.impersonal.shown.encoder.numbers}
     assert "age" in {n.name for n in wary.personal.shown.encoder.numbers}
     assert known(demand, info(personal=()), Guardrails(), plain).impersonal is None
+
+
+def test_who_opts_out_has_the_impersonal_curve_whatever_the_weights() -> None:
+    """Not the mean of its copies, which rounding would move."""
+    view = knowledge().impersonal
+    plain = view.demand.probabilities(request())[0]
+    several = Belief([plain * 0.9, plain * 0.7, plain * 0.8], (0.1, 0.2, 0.7))
+    found = _switched(several, Belief([plain], (1.0,)), np.array([[True]]))
+    np.testing.assert_array_equal(plain, found.demand)

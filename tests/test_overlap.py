@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipelines import overlap
-from pipelines.balance import balance, per_rung, predictable
+from pipelines.balance import balance, mean_weight, misfits, per_rung, predictable
 from pipelines.config import Config
 from pipelines.files import read_json, write_table
 from pipelines.logging_policy import LEAST, LoggingPolicy, propensities
@@ -120,9 +120,45 @@ def test_all_or_no_rows_may_be_drawn(share: float) -> None:
 
 def test_logged_propensities_are_kept() -> None:
     """What was logged is not estimated again."""
-    found = overlap.studied(log(rows=400).assign(propensity=0.3), replace(INFO, propensity_logged=True), 1)
-    assert {0.3} == set(found.table["propensity"])
+    drawn = log(rows=400, drawn=1.0).assign(propensity=1 / 3)
+    found = overlap.studied(drawn, replace(INFO, propensity_logged=True), 1)
+    assert {1 / 3} == set(found.table["propensity"])
     assert not found.report["findings"]
+
+
+@pytest.mark.parametrize(("chance", "told"), [(0.9, "0.3"), (0.1, "3.")])
+def test_wrong_propensities_are_found(chance: float, told: str) -> None:
+    """Rungs drawn evenly and logged with 0.9, or with 0.1, are named, with the mean weight and what chance allows."""
+    table = log(rows=1_500, drawn=1.0).assign(propensity=chance)
+    found = overlap.studied(table, replace(INFO, propensity_logged=True, listed=False), 1)
+    (finding,) = found.report["findings"]
+    assert "REVIEW" == finding["verdict"]
+    for text in ("the logged propensities cannot be right", f"it is {told}", "at 0.8 (1 ±", "at 1.25 (1 ±"):
+        assert text in finding["reason"]
+
+
+@pytest.mark.parametrize("share", [0.5, 0.02, 0.002])
+def test_right_propensities_are_hardly_ever_found_wrong(share: float) -> None:
+    """Half of the contexts have a favourite; of 200 logs of 1,000 offers, however rare the rest, at most one alarms."""
+    rng, wrong = np.random.default_rng(4), 0
+    for _ in range(200):
+        side = rng.integers(0, 2, 1_000)
+        p = np.full((1_000, 3), share / 3)
+        p[np.arange(1_000), 2 * side] += 1 - share
+        rung = (rng.random((1_000, 1)) > p.cumsum(axis=1)).sum(axis=1)
+        rows = per_rung(rung, p[np.arange(1_000), rung], p, LADDER, 0.02)
+        wrong += bool(misfits(rows))
+    assert wrong <= 1
+
+
+def test_a_mean_weight_by_hand() -> None:
+    """Forty of eighty offers with a chance of a half have the mean 1; shoppers count once, few offers tell nothing."""
+    shown, half = np.arange(80) % 2 == 0, np.full(80, 0.5)
+    found = mean_weight(shown, half, half, np.arange(80))
+    assert (1.0, pytest.approx(0.05 + 4 / np.sqrt(80))) == (found["mean_weight"], found["tolerance"])
+    grouped = mean_weight(shown, half, half, (np.arange(80) % 2) + 2 * (np.arange(80) // 8))
+    assert grouped["tolerance"] == pytest.approx(0.05 + 4 * 2 / np.sqrt(80))
+    assert mean_weight(np.arange(80) < 19, half, half, np.arange(80))["tolerance"] is None
 
 
 def test_no_features_are_enough() -> None:

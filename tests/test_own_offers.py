@@ -103,6 +103,7 @@ def test_prices_and_outcomes_are_enough() -> None:
     )  # fmt: skip
     assert info.cost_share == 0.0
     assert not info.propensity_logged
+    assert not info.listed
     for word in ("no time", "no shopper", "no item", "no list price", "no unit cost", "Propensities"):
         assert word in said(info)
 
@@ -114,6 +115,7 @@ def test_every_role_has_its_column() -> None:
     assert info.ladder == (0.8, 0.9, 1.0)
     assert (info.numeric, info.categorical) == (("age",), ("segment", "member"))
     assert info.personal == ("age", "segment")
+    assert info.listed
     assert (info.propensity_logged, info.cost_share, info.assumptions) == (True, None, ())
     assert {"new", "loyal", "学生"} == set(offers["segment"])
     assert {"true", "false"} == set(offers["member"])

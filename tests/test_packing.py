@@ -16,6 +16,7 @@ from pipelines.manifest import GRAPH, Manifest
 from pipelines.packing import OUTPUTS, git_commit, pack, registered_name, terms_of
 from pipelines.policy import KNOTS, LADDER, QUOTE
 from pipelines.pricing import Guardrails
+from pipelines.serving.runtime import Policy, RequestError
 from tests.worlds import LADDER as RUNGS
 from tests.worlds import candidate, config, info, knowledge, offers
 
@@ -136,3 +137,18 @@ def test_the_last_resort_keeps_the_guardrails() -> None:
     assert 0.9 == terms_of(never_more, alone).fallback
     assert 1.2 == terms_of(config(guardrails=Guardrails()), alone).fallback
     assert 1.0 == terms_of(never_more, info()).fallback
+
+
+def test_without_list_prices_the_policy_says_so_and_takes_none(tmp_path: Path) -> None:
+    """The manifest, and by it the live policy: a request needs no list price, and any but 1 is refused."""
+    model, unlisted = candidate(offers(400)[0]), info(listed=False)
+    terms = terms_of(config(), unlisted)
+    pack(tmp_path, config(), unlisted, offers(300)[0], knowledge(model), terms, "linear", "linear", "-")
+    assert not Manifest.read(tmp_path).listed
+    assert {"list_price": False} == {
+        f.name: f.required for f in Manifest.read(tmp_path).inputs if f.name == "list_price"
+    }
+    policy = Policy.load(tmp_path)
+    assert policy.quote([{"unit_cost": 0.5}]) == policy.quote([{"unit_cost": 0.5, "list_price": 1}])
+    with pytest.raises(RequestError, match="leave list_price out"):
+        policy.quote([{"list_price": 59}])

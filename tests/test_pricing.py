@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines.errors import InputError
 from pipelines.policy import Terms
-from pipelines.pricing import Guardrails, admitted_rungs, distinct, draw, ladder_prices
+from pipelines.pricing import RULES, Guardrails, admitted_rungs, binding_rule, distinct, draw, ladder_prices
 from tests.worlds import quote
 from tests.worlds import terms as terms_of
 
@@ -388,3 +388,10 @@ def test_guardrails_that_contradict_themselves_are_refused(values: dict, named: 
     """The message names the key and the value."""
     with pytest.raises(InputError, match=f"guardrails.{named}|{named}"):
         Guardrails(**values)
+
+
+def test_the_first_rule_in_order_that_forbids_a_rung_binds_it() -> None:
+    """Rules that are off never bind, and where none forbids it is their number."""
+    rules = {"min_price": np.array([[False, False, True]]), "margin_floor": np.array([[False, True, True]])}
+    expected = [RULES.index("margin_floor"), RULES.index("min_price"), len(RULES)]
+    assert [expected] == binding_rule(rules).tolist()

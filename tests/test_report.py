@@ -143,10 +143,59 @@ def test_the_page_needs_nothing_else() -> None:
 
 @pytest.mark.parametrize("verdict", ["promote", "canary", "review", "reject"])
 def test_the_verdict_comes_first_in_plain_words(verdict: str) -> None:
-    """Before any table; with its reason."""
-    text = Reading(report.page(facts(verdict))).text
-    words = wording.VERDICTS[verdict][0]
-    assert 0 < text.index(words) < text.index("Because <script>") < text.index("What was checked")
+    """Before any table; with what stands in the way, if anything does: one reason of two checks is told once."""
+    told, why = facts(verdict), f"Two offers are too few {EVIL}"
+    told["champion"]["checks"] = [{"name": n, "verdict": verdict, "reason": why} for n in ("profit", "personal")]
+    text = Reading(report.page(told)).text
+    first = text[: text.index("What was checked")]
+    assert wording.VERDICTS[verdict][0] in first
+    assert int(verdict != "promote") == first.count(why)
+    asked = "Earnings against what prices now, earnings against one price for all:"
+    assert (verdict != "promote") == (asked in first)
+
+
+def test_windows_drawn_at_random_are_not_later() -> None:
+    """Without times nothing is told to be later or earlier; with them it is."""
+    timed, drawn = facts(), facts()
+    drawn["info"]["timed"] = False
+    assert "later offers" in report.page(timed)
+    page = report.page(drawn)
+    assert "offers, set aside at random," in page
+    assert not re.search("later offers|earlier offers", page)
+
+
+def test_without_list_prices_the_page_speaks_of_prices() -> None:
+    """Axes, rivals, price changes and what is not known: prices, and no list price anywhere."""
+    told = facts(fallback=59.0, single=39.0, listed=False)
+    told["info"] |= {"listed": False, "fallback": 59.0, "ladder": [39.0, 59.0, 99.0]}
+    told["plots"]["price_change"] = [{"middle": 39 / 59 - 1, "share": 1.0}]
+    page = report.page(told)
+    assert "list price" not in page
+    for text in (
+        "the usual price (59)",
+        "the best single price (39)",
+        "<td>39</td><td>−34 %</td>",
+        "below 39 or above",
+    ):
+        assert text in page
+
+
+def test_empty_tables_are_a_sentence() -> None:
+    """Nothing forbidden, one price for all, one segment, no gain to share, no column: a sentence for each."""
+    told = facts()
+    told["champion"]["scorecard"]["guardrails"] = {"none": 1.0}
+    told["overlap"]["balance"]["worst"] = []
+    card = told["cards"][EVIL]
+    for row in card["frontier"]:
+        row["kept"] = None
+    text = Reading(report.page(told)).text
+    for sentence in (
+        "No guardrail forbade", "no share of it can be told", "no column by which shoppers", "No simple rule tells",
+    ):  # fmt: skip
+        assert sentence in text, sentence
+    assert "gain left" not in text
+    card |= {"share_cheaper": 0.0, "share_dearer": 0.0}
+    assert "Nobody: all 4,000 offers are quoted the list price." in Reading(report.page(told)).text
 
 
 def test_every_part_is_there() -> None:
@@ -209,7 +258,7 @@ def test_what_is_not_known_names_the_gaps() -> None:
     """Assumptions, prices hardly shown, guessed propensities, and how many have looked."""
     plain = " ".join(report.unknown(facts()))
     assert EVIL in plain
-    assert "× 1.2" in plain
+    assert "Prices of 1.2 times the list price were hardly shown" in plain
     assert "Observational" not in plain
     assert "challengers have been tried" not in plain
     more = " ".join(report.unknown(facts(observational=True, challengers=3)))
@@ -265,7 +314,9 @@ def test_a_policy_that_was_no_contender_has_a_page_too() -> None:
     [
         ("1,234", wording.money(1234.4)), ("12.3", wording.money(12.34)), ("0", wording.money(-0.001)),
         ("–", wording.money(None)), ("+5", wording.signed(5.0)), ("−5", wording.signed(-5.0)),
-        ("0", wording.signed(0.0)), ("the usual price (99)", wording.usual(99.0)),
+        ("0", wording.signed(0.0)), ("the usual price (99)", wording.usual(99.0, False)),
+        ("the usual price (0.9 times the list price)", wording.usual(0.9)), ("the list price", wording.usual(1.0)),
+        ("the usual price (1)", wording.usual(1.0, False)),
         ("−12 %", wording.percent(-0.123)), ("–", wording.percent(None)), ("as usual", wording.moved(0.0)),
         ("+10 %", wording.moved(0.1)), ("−7.7 %", wording.changed(-0.0771)),
     ],

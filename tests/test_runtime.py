@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from policies import CATEGORICAL, CAUTIOUS, NUMERIC, REQUEST, tiny_policy
+from policies import CATEGORICAL, CAUTIOUS, LADDER, NUMERIC, REQUEST, tiny_policy
 
 from pipelines import graph
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH, MANIFEST
 from pipelines.policy import TERMS_OF_SALE
+from pipelines.pricing import Guardrails
 from pipelines.serving.runtime import Policy, RequestError
 
 
@@ -114,6 +115,30 @@ def test_refusals_name_the_field(policy: Policy, fields: dict, field: str, told:
         policy.quote([{**REQUEST, **fields}])
     assert field == refused.value.field
     assert told in refused.value.detail
+
+
+@pytest.fixture(scope="module")
+def unlisted(tmp_path_factory: pytest.TempPathFactory) -> Policy:
+    """A policy whose rungs are prices."""
+    folder = tmp_path_factory.mktemp("unlisted")
+    tiny_policy(folder, listed=False, guardrails=Guardrails())
+    return Policy.load(folder)
+
+
+def test_without_list_prices_none_is_asked_for(unlisted: Policy) -> None:
+    """Left out, null and 1 are the same, and the price is a rung."""
+    first, *others = unlisted.quote([{}, {"list_price": None}, {"list_price": 1}, {"list_price": 1.0}])
+    assert [first] * 3 == others
+    assert first["price"] in LADDER
+    assert 1.0 == first["list_price"]
+
+
+@pytest.mark.parametrize("value", [59, 0.9, 1.0000001, 100])
+def test_without_list_prices_none_is_taken(unlisted: Policy, value: float) -> None:
+    """A list price would multiply the price: it is refused by its name, with what to do."""
+    with pytest.raises(RequestError, match="leave list_price out, or send 1") as refused:
+        unlisted.quote([{"list_price": value}])
+    assert "list_price" == refused.value.field
 
 
 _odd = (

@@ -123,7 +123,10 @@ def test_the_verdict_the_checks_and_the_assumptions_are_said() -> None:
 
 @pytest.mark.parametrize(
     ("facts", "told"),
-    [({"champion": "old"}, "offers over old, "), ({"fallback": 0.9}, "offers over 0.9 times the list price, ")],
+    [
+        ({"champion": "old"}, "offers over old, "),
+        ({"fallback": 0.9}, "offers over the usual price (0.9 times the list price), "),
+    ],
 )
 def test_the_gain_names_its_rival(facts: dict, told: str) -> None:
     """A promoted policy by its name, and the usual price where the list price is no rung."""

@@ -12,6 +12,9 @@ import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from pipelines import graph, scorecard
+from pipelines.candidates import linear
+from pipelines.candidates.controls import Controls
+from pipelines.demand import probability
 from pipelines.manifest import GRAPH
 from pipelines.packing import pack, terms_of
 from pipelines.pricing import Guardrails
@@ -89,6 +92,25 @@ def test_chance_alone_is_no_calibration_error() -> None:
     assert scorecard.fit_metrics(bought, q)["calibration_error"] < 0.1 * bought.mean()
     few = np.array([0, 1, 1]), np.array([0.9, 0.1, 0.5])
     assert 2 / 3 - 0.5 == pytest.approx(scorecard.fit_metrics(*few)["calibration_error"])
+
+
+def test_a_pick_is_scored_at_the_shock_of_each_offer() -> None:
+    """Where an instrument tells the shocks the loss is that of the curves at them; without, that of the live curves."""
+    found, shock = window(400), np.random.default_rng(0).normal(size=400)
+    one = candidate(found.offers)
+    a, b = (np.append(v[:-1], [extra, v[-1]]) for v, extra in ((one.model.a, 1.5), (one.model.b, 0.0)))
+    model = linear.Model(a, b)
+    live = dataclasses.replace(one, model=model, controls=Controls(shocks=(-1.0, 1.0)))
+    bought, p = found.offers["bought"].to_numpy(), found.logged.propensity
+    averaged = scorecard.balanced_log_loss(bought, found.logged.shown(probability(live, found.offers)), p)
+    assert averaged == scorecard.scored_loss(live, found)
+    expected = np.zeros(400)
+    for n, s in enumerate(shock):
+        at = dataclasses.replace(live, controls=Controls(shocks=(float(s),)))
+        expected[n] = probability(at, found.offers[n : n + 1])[0, found.logged.rung[n]]
+    told = scorecard.scored_loss(live, dataclasses.replace(found, shock=shock))
+    assert scorecard.balanced_log_loss(bought, expected, p) == pytest.approx(told, rel=1e-6)
+    assert abs(told - averaged) > 0.01
 
 
 def test_the_balanced_log_loss_weighs_by_inverse_propensity() -> None:

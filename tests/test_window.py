@@ -171,7 +171,7 @@ def write_select(where: Path):
     reference = pd.DataFrame(0.9 * truth, columns=[f"q_{k}" for k in range(len(LADDER))])
     reference.insert(0, "offer_id", table["offer_id"])
     write_table(windows.REFERENCE, reference)
-    both = [pd.DataFrame({"offer_id": table["offer_id"], "propensity": p, "window": w}) for w, p in
+    both = [pd.DataFrame({"offer_id": table["offer_id"], "propensity": p, "window": w, "shock": p}) for w, p in
             (("fit", 0.9), ("select", 0.25))]  # fmt: skip
     write_table(FOLDER / "offers.parquet", pd.concat(both, ignore_index=True))
     return found, table, truth, reference
@@ -187,6 +187,10 @@ def test_the_select_window_is_read_from_files(tmp_path: Path, monkeypatch: pytes
     np.testing.assert_array_equal(truth, read.truth)
     np.testing.assert_array_equal(0.9 * truth, read.demand)
     assert {0.25} == set(read.logged.propensity)
+    assert read.shock is None
+    with_shock = read_select(dataclasses.replace(found, instrument=True)).shock
+    assert with_shock is not None
+    assert read_table(FOLDER / "offers.parquet").query("window == 'select'")["shock"].tolist() == with_shock.tolist()
     write_table(windows.REFERENCE, reference[::-1])
     with pytest.raises(InputError, match=r"reference\.parquet speaks of other offers"):
         read_select(found)

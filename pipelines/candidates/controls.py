@@ -3,18 +3,19 @@
 The usual price: what such contexts are usually shown, one more input where the log does not say how prices were chosen.
 The shock: what moved the price and perhaps the demand, hidden from the context (a control function, Petrin & Train,
 "A control function approach to endogeneity in consumer choice models", JMR 2010). A live price does not follow the
-shock, so the curve that prices is the mean over the shocks that there were.
+shock, so the curve that prices is the mean over the shocks that there were. The curve that outcomes are held against is
+that of each row's own shock: prices that followed a shock say nothing of a demand without it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pipelines.demand import Encode
+from pipelines.demand import Demand, Encode
 from pipelines.files import read_json, write_json
 from pipelines.logging_policy import LoggingPolicy
 
@@ -29,7 +30,8 @@ class Controls:
     """Which columns are added to an encoded context, before its last column of ones.
 
     habit: the logging policy behind the usual price, or None. rungs: (K,) multipliers. centre, scale: of the usual log
-    multiplier. shocks: those over which live curves are averaged; empty where there is no shock.
+    multiplier. shocks: those over which live curves are averaged; empty where there is no shock. own: curves are those
+    of each row's own shock, as `scored` wants them; never saved.
     """
 
     habit: LoggingPolicy | None = None
@@ -37,6 +39,7 @@ class Controls:
     centre: float = 0.0
     scale: float = 1.0
     shocks: tuple[float, ...] = ()
+    own: bool = False
 
     @property
     def any(self) -> bool:
@@ -49,10 +52,15 @@ class Controls:
         return self._beside(z, usual, table["shock"].to_numpy(float) if self.shocks else None)
 
     def serving(self, z: NDArray[np.float32], table: pd.DataFrame) -> list[NDArray[np.float32]]:
-        """Return z (N, D) with the usual price of such contexts, once for each of the shocks to average over."""
+        """Return z (N, D) with the usual price of such contexts, once for each of the shocks to average over.
+
+        With `own`, once: with the column `shock` of the table, if it has one.
+        """
         usual = None if self.habit is None else self.habit.probability(table) @ np.log(np.array(self.rungs))
         if not self.shocks:
             return [self._beside(z, usual, None)]
+        if self.own and "shock" in table:
+            return [self._beside(z, usual, table["shock"].to_numpy(float))]
         return [self._beside(z, usual, np.full(len(z), shock)) for shock in self.shocks]
 
     def graph(self, z: Var, encode: Encode) -> list[Var]:
@@ -93,3 +101,16 @@ class Controls:
         told, path = read_json(folder / "controls.json"), folder / "habit.json"
         habit = LoggingPolicy.load(path) if path.is_file() else None
         return cls(habit, tuple(told["rungs"]), told["centre"], told["scale"], tuple(told["shocks"]))
+
+
+def scored(demand: Demand) -> Demand:
+    """Return the demand as logged outcomes are held against it: the curve of each row at its own `shock`.
+
+    Of a candidate, an ensemble or a damped demand; without a shock it is the same.
+    """
+    one: Any = demand
+    if hasattr(one, "controls"):
+        return replace(one, controls=replace(one.controls, own=True))  # type: ignore[no-any-return]
+    if hasattr(one, "members"):
+        return replace(one, members=tuple(scored(member) for member in one.members))  # type: ignore[no-any-return]
+    return replace(one, demand=scored(one.demand)) if hasattr(one, "demand") else demand

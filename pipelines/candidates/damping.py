@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pipelines.candidates import load_demand
+from pipelines.candidates.controls import scored
 from pipelines.demand import Demand, Encode, log_loss, probability
 from pipelines.encoder import Encoder
 from pipelines.files import write_json
@@ -86,13 +87,14 @@ class Damped:
 def damp(trial: Demand, demand: Demand, select: pd.DataFrame) -> tuple[Damped, Damped]:
     """Return trial and settled demand, both damped as far as the trial's curves are borne out on the select window.
 
-    select: the context, `rung`, `bought`, `weight`, `list_price` and `unit_cost`; the ladder is the curves' own.
+    select: the context, `rung`, `bought`, `weight`, `list_price`, `unit_cost`, and `shock` where the candidates have
+    one, so that curves are held against outcomes at the shock of each; the ladder is the curves' own.
     """
     q, later = probability(trial, select), probability(demand, select)
     prices = select[["list_price"]].to_numpy(float) * rungs_of(trial)[None, :]
     at = best_single_rung(q, prices - select[["unit_cost"]].to_numpy(float))
     rung, bought, weight = (select[name].to_numpy() for name in ("rung", "bought", "weight"))
-    share = believed(q, rung, bought, weight, at)
+    share = believed(probability(scored(trial), select), rung, bought, weight, at)
     shapes = (tuple(float(r) for r in pooled_shape(c, at)) for c in (q, later))
     first, second = (Damped(d, share, shape, at) for d, shape in zip((trial, demand), shapes, strict=True))
     return first, second

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pipelines.candidates import load_demand
+from pipelines.candidates import Candidate, graph_of, load_demand
 from pipelines.demand import Demand, Encode
 from pipelines.encoder import Encoder
 from pipelines.files import write_json
@@ -52,7 +52,10 @@ class Ensemble:
         return [q for member in self.members for q in member.probabilities(table)]
 
     def graph(self, inputs: dict[str, Var], encode: Encode) -> list[Array]:
-        """Return the same as ndonnx arrays."""
+        """Return the same as ndonnx arrays; candidates are evaluated side by side."""
+        candidates = [m for m in self.members if isinstance(m, Candidate)]
+        if len(candidates) == len(self.members):
+            return graph_of(candidates, encode)
         return [q for member in self.members for q in member.graph(inputs, encode)]
 
     def save(self, folder: Path) -> None:

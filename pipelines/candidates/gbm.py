@@ -78,13 +78,14 @@ class Model:
         """Return the same as an ONNX value: (N, D) float32 -> (N, 2) float32."""
         import spox.opset.ai.onnx.v21 as op
 
-        alpha, beta = op.split(self.base.graph(z), num_outputs=2, axis=1)
+        slope = op.const(np.array([[False, True]]))
         least, low, high = (
-            op.const(np.array([[bound]], np.float32)) for bound in (self.least, SMALLEST_BETA, _LARGEST_BETA)
+            op.const(np.array([pair], np.float32))
+            for pair in ((-np.inf, self.least), (-np.inf, SMALLEST_BETA), (np.inf, _LARGEST_BETA))
         )
-        base = op.concat([alpha, op.log(op.max([beta, least]))], axis=1)
-        alpha, slope = op.split(op.add(base, _trees(self.booster).graph(z)), num_outputs=2, axis=1)
-        return op.concat([alpha, op.min([op.max([op.exp(slope), low]), high])], axis=1)
+        base = op.max([self.base.graph(z), least])
+        margins = op.add(op.where(slope, op.log(base), base), _trees(self.booster).graph(z))
+        return op.min([op.max([op.where(slope, op.exp(margins), margins), low]), high])
 
     def save(self, folder: Path) -> None:
         """Write model.json (the booster, with the base's smallest beta) and base/ into an existing folder."""

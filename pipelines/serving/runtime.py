@@ -30,6 +30,10 @@ ANSWERS = (
 )  # fmt: skip
 _MOST = 1e12  # above it a double no longer holds every minor unit
 _HUGE = sys.float_info.max
+_NO_LIST_PRICE = (
+    "this policy was learned from a table without list prices, and quotes prices themselves: leave list_price out, or "
+    "send 1"
+)
 _SHOWN = 40  # characters of a wrong value that an error repeats
 
 
@@ -45,7 +49,8 @@ class RequestError(InputError):
 class Policy:
     """A verified policy graph and its manifest.
 
-    numbers, words: the graph's inputs by type. required: those that a request must bring.
+    numbers, words: the graph's inputs by type. required: those that a request must bring. Where the manifest knows no
+    list prices, a request needs none, and may bring none but 1: the rungs are prices.
     """
 
     manifest: Manifest
@@ -82,7 +87,7 @@ class Policy:
             session=session,
             numbers=tuple(f.name for f in manifest.inputs if f.kind == "number"),
             words=tuple(f.name for f in manifest.inputs if f.kind == "word"),
-            required=frozenset(f.name for f in manifest.inputs if f.required) | {"list_price"},
+            required=_required(manifest),
         )
 
     @property
@@ -117,12 +122,14 @@ class Policy:
         if value is None:
             if name in self.required:
                 raise RequestError(name, f"is missing; expected {_expected(name)}")
-            return math.nan
+            return 1.0 if name == "list_price" else math.nan
         if isinstance(value, bool) or not isinstance(value, float | int):
             raise RequestError(name, f"is {_named(value)}; expected {_expected(name)}")
         # an integer may be too large for a double, so the comparison comes first
         if not -_HUGE <= value <= _HUGE or (name in TERMS_OF_SALE and not _possible(name, value)):
             raise RequestError(name, f"is {_shown(value)}; expected {_expected(name)}")
+        if name == "list_price" and not self.manifest.listed and value != 1:
+            raise RequestError(name, f"is {_shown(value)}; {_NO_LIST_PRICE}")
         return float(value)
 
     def _word(self, value: Any, name: str) -> str:
@@ -143,7 +150,7 @@ class Policy:
         return {
             "price": price,
             "currency": self.manifest.currency,
-            "list_price": float(row["list_price"]),
+            "list_price": 1.0 if row.get("list_price") is None else float(row["list_price"]),
             "multiplier": multiplier,
             "purchase_probability": _known(probability),
             "expected_profit": _known(profit),
@@ -154,6 +161,12 @@ class Policy:
             "policy": self.manifest.name,
             "digest": self.digest,
         }
+
+
+def _required(manifest: Manifest) -> frozenset[str]:
+    """Return the inputs that a request must bring: the list price among them, wherever there are list prices."""
+    declared = {f.name for f in manifest.inputs if f.required}
+    return frozenset(declared | {"list_price"} if manifest.listed else declared - {"list_price"})
 
 
 def _possible(name: str, value: float) -> bool:

@@ -46,6 +46,8 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         propensity_logged=source.columns.propensity is not None and not merged,
         instrument=bool(table["instrument"].nunique() > 1),
         anchored=bool((table["randomised"] == 1).any()),
+        listed=source.columns.list_price is not None,
+        timed=source.columns.time is not None,
         assumptions=(*_assumed(source, rungs, merged), *_grounds(table, source, merged), *left_out),
     )
     off = table["rung"] < 0
@@ -139,7 +141,8 @@ def _assumed(source: OffersSource, rungs: tuple[float, ...], merged: bool) -> li
     parts = source.columns
     share = source.cost_share or 0.0
     said = {
-        "The table has no time: fit, select and certify are drawn at random, none lies later.": not parts.time,
+        f"The table has no time: {'shoppers' if parts.shopper else 'rows'} are dealt to fit, select and certify at "
+        "random, so none of these lies later.": not parts.time,
         "The table names no shopper: each row counts as a shopper of its own.": not parts.shopper,
         "No feature is declared personal (source.personal), so a shopper who opts out (personal = 0) gets the same "
         "prices as everybody else.": not source.personal,
