@@ -14,6 +14,7 @@ import pytest
 import spox
 
 from pipelines.candidates import Candidate, History, family_module, linear, load_demand
+from pipelines.candidates._regression import curved, effective, newton
 from pipelines.candidates.controls import Controls
 from pipelines.demand import LINKS, SMALLEST_BETA, Curve, Learning, log_loss, probability
 from pipelines.encoder import Encoder
@@ -238,6 +239,8 @@ def test_a_shuffled_outcome_teaches_nothing(family: str) -> None:
     [
         ("linear", {"l2": ()}),
         ("linear", {"l2": (-1.0,)}),
+        ("linear", {"slopes": ()}),
+        ("linear", {"slopes": ("square",)}),
         ("forest", {"trees": 0}),
         ("forest", {"max_features": 1.5}),
         ("gbm", {"rounds": 0}),
@@ -269,7 +272,7 @@ def test_newton_is_the_penalised_logistic_regression(strength: float) -> None:
 
     window, _ = _logit_truth(2000, "logit")
     columns = linear.regressors(window)
-    found = linear.newton(columns, window, strength, np.zeros(6))
+    found = newton(columns, window, strength, np.zeros(6))
     constants = np.array([1, 1, 100, 1, 1, 100.0])  # a column times 100: its weight is hardly shrunk
     ghost = np.array([[0, 0, 1.0, 0, 0, 0]] * 2)
     rows, outcome = np.vstack([columns, ghost]) * constants, np.append(window.bought, [0, 1])
@@ -283,10 +286,72 @@ def test_newton_is_the_penalised_logistic_regression(strength: float) -> None:
 def test_newton_recovers_the_truth_of_its_link(link: str) -> None:
     """With 40,000 offers every weight comes back, and under the other link it does not."""
     window, true = _logit_truth(40_000, link)
-    found = linear.newton(linear.regressors(window), window, 1.0, np.zeros(6))
+    found = newton(linear.regressors(window), window, 1.0, np.zeros(6))
     np.testing.assert_allclose(true, found, atol=0.05)
     other = dataclasses.replace(window, link=LINKS[link == "logit"])
-    assert abs(linear.newton(linear.regressors(other), other, 1.0, np.zeros(6)) - true).max() > 0.2
+    assert abs(newton(linear.regressors(other), other, 1.0, np.zeros(6)) - true).max() > 0.2
+
+
+def _curved_truth(rows: int, spread: float) -> tuple[Learning, np.ndarray]:
+    """Return a window with eta = z·a - exp(z·b) (t - pivot), and the weights (7,); spread: of ln beta."""
+    rng = np.random.default_rng(4)
+    z = np.column_stack([rng.normal(size=(rows, 2)), np.ones(rows)]).astype(np.float32)
+    t, true = rng.normal(size=rows), np.array([0.4, -0.3, 0.5, spread, 0.2, 0.1, -1.5])
+    window = Learning(z, t, np.zeros(rows, np.int64), np.ones(rows))
+    q = window.probability(linear.as_model(true).coefficients(z))
+    return dataclasses.replace(window, bought=(rng.random(rows) < q).astype(np.int64)), true
+
+
+def test_an_exp_slope_and_its_pivot_are_recovered() -> None:
+    """With 40,000 offers every weight comes back, the pivot among them."""
+    window, true = _curved_truth(40_000, 0.7)
+    np.testing.assert_allclose(true, curved(window, 1.0), atol=0.1)
+
+
+def test_a_pivot_that_nothing_tells_stays_near_the_mean_price() -> None:
+    """Where all slopes are alike any pivot fits, and a wanton one would make nonsense of the level."""
+    window, _ = _logit_truth(5000, "logit")
+    same = dataclasses.replace(window, z=window.z[:, -1:])
+    assert abs(curved(same, 1.0)[-1]) < 0.3
+
+
+def test_the_likelier_slope_is_taken() -> None:
+    """Slopes of a wide spread in the logarithm are told from those of a linear one, and kept in the settings."""
+    for (window, true), expected in ((_curved_truth(8000, 0.7), "exp"), (_logit_truth(8000, "logit"), "linear")):
+        names, half = ("z", "t", "bought", "weight"), 4000
+        early, late = (
+            dataclasses.replace(window, **{n: getattr(window, n)[part] for n in names})
+            for part in (slice(half), slice(half, None))
+        )
+        model, history, settled = linear.fit(early, late, linear.Settings(), 0)
+        assert (expected, (expected,)) == (model.slope, settled.slopes)
+        assert 8 == len(history["exp"])
+        again, *_ = linear.fit(window, None, settled, 0)
+        assert expected == again.slope
+        assert len(true) // 2 == len(again.a) == len(again.b)
+
+
+def test_an_exp_slope_is_kept_and_in_the_graph(tmp_path: Path) -> None:
+    """The model comes back from its file, and ONNX gives the same coefficients, cut where exp would overflow."""
+    model = linear.Model(np.array([0.5, -0.2]), np.array([3.0, 0.1]), "exp", -1.2)
+    z = np.column_stack([np.linspace(-4, 4, 41), np.ones(41)]).astype(np.float32)
+    model.save(tmp_path)
+    expected = model.coefficients(z)
+    np.testing.assert_array_equal(expected, linear.load(tmp_path).coefficients(z))
+    np.testing.assert_allclose(expected[20], [-0.2 - 1.2 * np.exp(0.1), np.exp(0.1)], rtol=1e-6)
+    assert np.exp(8.0) == pytest.approx(expected[:, 1].max())
+    value = spox.argument(spox.Tensor(np.float32, ("N", 2)))
+    built = spox.build({"z": value}, {"both": model.graph(value)})
+    (found,) = onnxruntime.InferenceSession(built.SerializeToString()).run(None, {"z": z})
+    np.testing.assert_allclose(expected, found, rtol=1e-6)
+
+
+def test_free_weights_are_counted() -> None:
+    """All six where nothing is shrunk; hardly more than the two constants under a penalty that crushes the rest."""
+    window, true = _logit_truth(2000, "logit")
+    columns = linear.regressors(window)
+    assert 6 == pytest.approx(effective(columns, window, 1e-3, true), abs=0.01)
+    assert 2 == pytest.approx(effective(columns, window, 1e5, true), abs=0.2)
 
 
 def test_settled_settings_hold_one_choice() -> None:

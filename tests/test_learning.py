@@ -46,8 +46,8 @@ def test_the_settled_demand_is_learned_on_both_windows() -> None:
     )
 
 
-def test_the_shape_is_chosen_by_the_select_window() -> None:
-    """It is the one with the least loss, and link and axis are those of both curves."""
+def test_the_likeliest_shape_is_chosen() -> None:
+    """It is the one that costs least, and link and axis are those of both curves."""
     found = learned(offers(800)[0], offers(400, seed=1)[0])
     assert {"logit-log", "logit-linear", "spline"} == set(found.shape_losses)
     assert found.shape == min(found.shape_losses, key=lambda s: found.shape_losses[s])

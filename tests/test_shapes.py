@@ -1,6 +1,8 @@
-"""The shape of the demand curve: found where the select window can tell, rising always."""
+"""The shape of the demand curve: found where the offers can tell, the first one listed elsewhere; rising always."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import numpy as np
 import pytest
@@ -82,6 +84,27 @@ def test_a_shape_is_fitted_anew_on_another_window() -> None:
     spline = fitted("spline", later, plain, 0)
     assert ("logit", "linear") == (spline.link, spline.axis)
     assert spline.values != plain.values
+
+
+def test_where_offers_cannot_tell_the_first_shape_stands() -> None:
+    """Of 120 offers either axis may fit better by chance, and what is listed first is kept; 20,000 overrule it."""
+    for order in (AXES, AXES[::-1]):
+        for rows, expected in ((60, order[0]), (10_000, "logit-linear")):
+            assert expected == choose(shown(rows, LINEAR, 3), shown(rows, LINEAR, 4), RUNGS, order, 0)[0]
+
+
+def test_weights_of_offers_have_no_say_in_the_shape() -> None:
+    """A few offers that weigh heavily, as under unequal propensities, choose no shape by chance."""
+    fit, select = shown(2000, LINEAR), shown(1000, LINEAR, 1)
+    heavy = dataclasses.replace(select, weight=np.where(np.arange(1000) < 10, 100.0, 0.1))
+    assert choose(fit, select, RUNGS, SHAPES, 0)[2] == choose(fit, heavy, RUNGS, SHAPES, 0)[2]
+
+
+def test_the_curve_is_that_of_the_fit_window() -> None:
+    """The select window helps to name the shape; its prices do not move the scale of the trial."""
+    fit, select = shown(2000, LINEAR), shown(1000, LINEAR, 1)
+    _, curve, _ = choose(fit, select, RUNGS, ("logit-log",), 0)
+    assert Curve.fit("logit", "log", RUNGS, fit.multiplier) == curve
 
 
 def test_only_the_shapes_asked_for_are_candidates() -> None:

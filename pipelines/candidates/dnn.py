@@ -135,7 +135,7 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
     Without a select window it stops at `settings.stop`, on the same way down of the learning rate.
     """
     keras = quiet_keras(seed)
-    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2), seed)
+    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2, slopes=("linear",)), seed)
     start = _start(base, fit, settings, np.random.default_rng(seed))
     net, kept = (network(fit.z.shape[1], settings.hidden, settings.members, start) for _ in range(2))
     batch = min(settings.batch, max(len(fit.t) // _STEPS, _LEAST_BATCH), len(fit.t))

@@ -47,6 +47,7 @@ class Settings:
     shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
     threads: int = 2
     base_l2: tuple[float, ...] = linear.Settings.l2
+    base_slopes: tuple[str, ...] = linear.SLOPES
 
     def __post_init__(self) -> None:
         """Refuse settings under which no tree can grow, naming the value."""
@@ -97,7 +98,7 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
 
     Without a select window the first share is taken.
     """
-    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2), seed)
+    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2, slopes=settings.base_slopes), seed)
     score, information = _newton(base.coefficients(fit.z), fit)
     trees = _corrections(fit.z, score, information, settings, seed)
     history: History = {"share": [], "fit_log_loss": [], "select_log_loss": []}
@@ -109,7 +110,11 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
             moved = np.maximum(start + np.float32(share) * move, _LEAST)
             history[f"{name}_log_loss"].append(window.loss(moved))
     best = tried[int(np.argmin(history["select_log_loss"]))]
-    return Model(base, trees.scaled(best)), history, replace(settings, base_l2=settled.l2, shares=(best,))
+    return (
+        Model(base, trees.scaled(best)),
+        history,
+        replace(settings, base_l2=settled.l2, base_slopes=settled.slopes, shares=(best,)),
+    )
 
 
 def _newton(coefficients: NDArray[np.float32], window: Learning) -> tuple[NDArray[Any], NDArray[Any]]:

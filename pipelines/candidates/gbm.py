@@ -48,6 +48,7 @@ class Settings:
     colsample_bynode: float = 0.6
     threads: int = 2
     base_l2: tuple[float, ...] = linear.Settings.l2
+    base_slopes: tuple[str, ...] = linear.SLOPES
 
     def __post_init__(self) -> None:
         """Refuse settings under which no tree can grow, naming the value."""
@@ -110,7 +111,7 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
     """
     import xgboost
 
-    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2), seed)
+    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2, slopes=settings.base_slopes), seed)
     mean_beta = float(base.coefficients(fit.z)[:, 1].mean())
     least = max(SMALLEST_BETA, _LEAST_SHARE * mean_beta)
     windows = {"fit": fit} if select is None else {"fit": fit, "select": select}
@@ -133,7 +134,7 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
     return (
         Model(base, least, booster),
         history,
-        replace(settings, base_l2=settled.l2, rounds=booster.num_boosted_rounds()),
+        replace(settings, base_l2=settled.l2, base_slopes=settled.slopes, rounds=booster.num_boosted_rounds()),
     )
 
 

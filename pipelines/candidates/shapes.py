@@ -1,4 +1,8 @@
-"""The shape of the demand curve that all contexts share, chosen on the select window by the interaction logit.
+"""The shape of the demand curve that all contexts share, chosen by how likely it makes the offers of both windows.
+
+Shapes are compared under the interaction logit by Akaike's criterion with the weights that its penalty leaves free. The
+select window alone tells them apart badly, and less so where unequal propensities weigh few of its offers heavily; a
+wrong shape moves everybody's best rung. So what differs from the first shape listed has to earn it.
 
 Plain shapes are a link over log m or m. `spline` lets t be any rising function of the rungs: each rung's value is moved
 from the best plain shape towards what its own offers say, the less the fewer they are.
@@ -12,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.candidates import linear
-from pipelines.demand import Curve, Learning, link_slope, log_odds, sigmoid
+from pipelines.candidates._regression import effective, newton
+from pipelines.demand import Curve, Learning, link_slope, log_loss, log_odds, sigmoid
 
 PLAIN = {
     "logit-log": ("logit", "log"),
@@ -22,10 +27,11 @@ PLAIN = {
 }
 SHAPES = (*PLAIN, "spline")
 _STRENGTH = 16.0  # of the interaction logit's penalty
-_ROWS = 20_000  # offers of the fit window that suffice to tell shapes apart
+_ROWS = 40_000  # offers that suffice to tell shapes apart
+_BENT_ROWS = 20_000  # offers that suffice to bend one
 _ROUNDS = 3  # of moving the rungs and fitting the coefficients again
 _RIDGE = 200.0  # offers' worth of the plain shape that every rung's value is shrunk towards
-_HANDICAP = 4.0  # nats that the select window must gain by a spline: it is free, and flatters itself
+_HANDICAP = 4.0  # nats that a shape must gain over the first one listed
 _LARGEST_STEP = 0.5  # of t, in standard deviations of the price
 _LEAST_RISE = 1e-3  # of t from rung to rung
 
@@ -44,6 +50,11 @@ class Shown:
         """Return the window under a curve's price scale and link."""
         return Learning(self.z, curve.t(self.multiplier), self.bought, self.weight, curve.link)
 
+    def joined(self, later: Shown) -> Shown:
+        """Return both windows as one."""
+        names = ("z", "multiplier", "rung", "bought", "weight")
+        return Shown(*(np.concatenate([getattr(self, name), getattr(later, name)]) for name in names))
+
     def some(self, rows: int, seed: int) -> Shown:
         """Return at most so many of the offers, drawn at random."""
         if len(self.rung) <= rows:
@@ -55,24 +66,26 @@ class Shown:
 def choose(
     fit: Shown, select: Shown, rungs: tuple[float, ...], shapes: tuple[str, ...], seed: int
 ) -> tuple[str, Curve, dict[str, float]]:
-    """Return the name and the curve of the shape that the select window likes best, and the loss of each shape."""
-    some = fit.some(_ROWS, seed)
+    """Return the name of the likeliest shape, its curve on the fit window, and what each shape costs in nats per offer.
+
+    A cost is minus the log likelihood, plus one for each free weight and each free rung, plus the handicap.
+    """
+    both = fit.joined(select).some(_ROWS, seed)
     plain = [s for s in shapes if s in PLAIN] or ["logit-log"]
-    tried = {s: _plain(some, select, Curve.fit(*PLAIN[s], rungs, fit.multiplier)) for s in plain}
+    curves = {s: Curve.fit(*PLAIN[s], rungs, both.multiplier) for s in plain}
+    costs = {s: _surprise(both, curve) + _HANDICAP * (s != plain[0]) for s, curve in curves.items()}
     if "spline" in shapes:
-        best = min(tried, key=lambda s: tried[s][1])
-        curve = bent(some, tried[best][0])
-        tried["spline"] = _plain(some, select, curve)
-    losses = {s: loss for s, (_, loss) in tried.items() if s in shapes}
-    handicap = {"spline": _HANDICAP * (select.weight**2).sum() / select.weight.sum() ** 2}
-    name = min(losses, key=lambda s: losses[s] + handicap.get(s, 0.0))
-    return name, tried[name][0], losses
+        curves["spline"] = bent(both.some(_BENT_ROWS, seed), curves[min(costs, key=costs.__getitem__)])
+        costs["spline"] = _surprise(both, curves["spline"]) + _HANDICAP + len(rungs) - 2
+    costs = {s: cost / len(both.rung) for s, cost in costs.items() if s in shapes}
+    name = min(costs, key=costs.__getitem__)
+    return name, fitted(name, fit, curves[name], seed), costs
 
 
 def fitted(name: str, window: Shown, like: Curve, seed: int) -> Curve:
     """Return the shape `name`, chosen before as `like`, fitted anew on another window."""
     curve = Curve.fit(like.link, like.axis, like.rungs, window.multiplier)
-    return bent(window.some(_ROWS, seed), curve) if name == "spline" else curve
+    return bent(window.some(_BENT_ROWS, seed), curve) if name == "spline" else curve
 
 
 def bent(window: Shown, curve: Curve) -> Curve:
@@ -112,9 +125,14 @@ def _rising(values: NDArray[np.float64], rung: NDArray[np.int64]) -> NDArray[np.
 
 def _coefficients(learning: Learning, z: NDArray[np.float32]) -> NDArray[np.float32]:
     columns = linear.regressors(learning)
-    model = linear.as_model(linear.newton(columns, learning, _STRENGTH, np.zeros(columns.shape[1])))
+    model = linear.as_model(newton(columns, learning, _STRENGTH, np.zeros(columns.shape[1])))
     return model.coefficients(z)
 
 
-def _plain(fit: Shown, select: Shown, curve: Curve) -> tuple[Curve, float]:
-    return curve, select.under(curve).loss(_coefficients(fit.under(curve), select.z))
+def _surprise(window: Shown, curve: Curve) -> float:
+    """Return minus the log likelihood of the offers under the interaction logit, plus its free weights, in nats."""
+    learning = window.under(curve)
+    columns = linear.regressors(learning)
+    weights = newton(columns, learning, _STRENGTH, np.zeros(columns.shape[1]))
+    q = learning.probability(linear.as_model(weights).coefficients(window.z))
+    return len(q) * log_loss(window.bought, q) + effective(columns, learning, _STRENGTH, weights)
