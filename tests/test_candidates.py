@@ -240,6 +240,7 @@ def test_a_shuffled_outcome_teaches_nothing(family: str) -> None:
         ("linear", {"l2": ()}),
         ("linear", {"l2": (-1.0,)}),
         ("linear", {"slopes": ()}),
+        ("linear", {"relevance": -1}),
         ("linear", {"slopes": ("square",)}),
         ("forest", {"trees": 0}),
         ("forest", {"max_features": 1.5}),
@@ -325,7 +326,7 @@ def test_the_likelier_slope_is_taken() -> None:
         )
         model, history, settled = linear.fit(early, late, linear.Settings(), 0)
         assert (expected, (expected,)) == (model.slope, settled.slopes)
-        assert 8 == len(history["exp"])
+        assert 10 == len(history["exp"])
         again, *_ = linear.fit(window, None, settled, 0)
         assert expected == again.slope
         assert len(true) // 2 == len(again.a) == len(again.b)
@@ -344,6 +345,26 @@ def test_an_exp_slope_is_kept_and_in_the_graph(tmp_path: Path) -> None:
     built = spox.build({"z": value}, {"both": model.graph(value)})
     (found,) = onnxruntime.InferenceSession(built.SerializeToString()).run(None, {"z": z})
     np.testing.assert_allclose(expected, found, rtol=1e-6)
+
+
+@pytest.mark.parametrize("slope", linear.SLOPES)
+def test_what_does_not_matter_fades(slope: str) -> None:
+    """Of 30 columns one moves level and slope: its weights are hardly shrunk, the others' all but gone."""
+    rng, rows, width = np.random.default_rng(5), 4000, 31
+    z = np.column_stack([rng.normal(size=(rows, width - 1)), np.ones(rows)]).astype(np.float32)
+    true = np.zeros(2 * width + (slope == "exp"))
+    true[[0, width - 1, width, 2 * width - 1]] = 0.8, 0.3, 0.4, 0.5
+    window = Learning(z, rng.normal(size=rows), np.zeros(rows, np.int64), np.ones(rows))
+    q = window.probability(linear.as_model(true).coefficients(z))
+    window = dataclasses.replace(window, bought=(rng.random(rows) < q).astype(np.int64))
+    plain, *_ = linear.fit(window, None, linear.Settings(slopes=(slope,), relevance=0), 0)
+    own, *_ = linear.fit(window, None, linear.Settings(slopes=(slope,)), 0)
+    assert own.b[0] == pytest.approx(0.4, abs=0.15)
+    if slope == "linear":  # else the level is told apart only together with the pivot
+        assert own.a[0] == pytest.approx(0.8, abs=0.15)
+    for name in ("a", "b"):
+        noise, before = getattr(own, name)[1:-1], getattr(plain, name)[1:-1]
+        assert np.square(noise).sum() < 0.5 * np.square(before).sum()
 
 
 def test_free_weights_are_counted() -> None:

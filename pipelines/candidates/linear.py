@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.candidates import History
 from pipelines.candidates._progress import steps
-from pipelines.candidates._regression import LARGEST_LOG_SLOPE, curved, newton
+from pipelines.candidates._regression import LARGEST_LOG_SLOPE, curved, newton, relevant
 from pipelines.demand import SMALLEST_BETA, Learning, log_loss
 from pipelines.errors import InputError
 from pipelines.files import read_json, write_json
@@ -31,17 +31,23 @@ _HANDICAP = 4.0  # nats that an `exp` slope must gain: where nothing tells, the 
 
 @dataclass(frozen=True)
 class Settings:
-    """How the regression is fitted: the strengths `l2` and the kinds of slope, of SLOPES, among which it is chosen."""
+    """How the regression is fitted: the strengths `l2` and the kinds of slope, of SLOPES, among which it is chosen.
+
+    relevance: rounds in which every weight then learns a strength of its own; 0 = one strength for all.
+    """
 
     family: str = "linear"
     curve: tuple[str, ...] = ("logit-log", "logit-linear", "probit-log", "probit-linear", "spline")
     l2: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
     slopes: tuple[str, ...] = SLOPES
+    relevance: int = 10
 
     def __post_init__(self) -> None:
         """Refuse a penalty that is none, naming the value."""
         if not self.l2 or min(self.l2) <= 0:
             raise InputError(f"model.linear.l2={list(self.l2)} must hold at least one strength, all positive")
+        if self.relevance < 0:
+            raise InputError(f"model.linear.relevance={self.relevance} must not be negative")
         if not self.slopes or set(self.slopes) - set(SLOPES):
             raise InputError(
                 f"model.linear.slopes={list(self.slopes)} must hold at least one of {SLOPES}, and no other"
@@ -98,40 +104,54 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
 
     Without a select window the first of each is taken. Deterministic whatever the seed.
     """
-    history: History = {"exp": [], "l2": [], "fit_log_loss": [], "select_log_loss": []}
-    tried = [(slope, strength) for slope in settings.slopes for strength in settings.l2]
-    columns = regressors(fit)
-    weights = {"linear": np.zeros(columns.shape[1]), "exp": np.zeros(columns.shape[1] + 1)}
-    models: list[Model] = []
-    with steps(len(tried), "linear") as advance:
-        for slope, strength in tried if select is not None else tried[:1]:
-            start = weights[slope]
-            exp = slope == "exp"
-            weights[slope] = curved(fit, strength, start) if exp else newton(columns, fit, strength, start)
-            models.append(as_model(weights[slope]))
-            history["exp"].append(float(exp))
-            history["l2"].append(strength)
-            history["fit_log_loss"].append(fit.loss(models[-1].coefficients(fit.z)))
-            chosen = history["fit_log_loss"][-1] if select is None else select.loss(models[-1].coefficients(select.z))
-            history["select_log_loss"].append(chosen)
+    history: History = {"exp": [], "l2": [], "relevance": [], "fit_log_loss": [], "select_log_loss": []}
+    slopes, strengths = (settings.slopes, settings.l2) if select else (settings.slopes[:1], settings.l2[:1])
+    finest: list[tuple[Model, float]] = []
+    with steps(len(slopes) * (len(strengths) + 1), "linear") as advance:
+        for slope in slopes:
+            weights = np.zeros(2 * fit.z.shape[1] + (slope == "exp"))
+            tried = []
+            for strength in strengths:
+                weights = _fitted(fit, strength, weights)
+                tried.append((_noted(history, weights, strength, 0, fit, select), strength, weights))
+                advance()
+            _, strength, weights = min(tried, key=lambda one: one[0])
+            if settings.relevance:
+                weights = relevant(fit, strength, weights, settings.relevance)
+                _noted(history, weights, strength, settings.relevance, fit, select)
+            finest.append((as_model(weights), strength))
             advance()
-    best = 0 if select is None else _best(models, history["select_log_loss"], fit, select)
-    slope, strength = tried[best]
-    return models[best], history, replace(settings, l2=(strength,), slopes=(slope,))
+    model, strength = min(finest, key=lambda one: _surprise(one[0], fit, select))
+    return model, history, replace(settings, l2=(strength,), slopes=(model.slope,))
 
 
-def _best(models: list[Model], losses: list[float], fit: Learning, select: Learning) -> int:
-    """Return which model to take: of each slope the strength with the least loss, of these the likelier one.
+def _fitted(window: Learning, strength: float, start: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weights under one strength for all, (2 D,) or with an exp slope (2 D + 1,), as `start` has them."""
+    if len(start) % 2:
+        return curved(window, strength, start)
+    return newton(regressors(window), window, strength, start)
+
+
+def _noted(
+    history: History, weights: NDArray[np.float64], strength: float, rounds: int, fit: Learning, select: Learning | None
+) -> float:
+    """Note a model and its losses, and return that of the select window, or of fit where there is none."""
+    model = as_model(weights)
+    losses = [window.loss(model.coefficients(window.z)) for window in (fit, select or fit)]
+    told = {"exp": float(model.slope == "exp"), "l2": strength, "relevance": float(rounds)}
+    for name, value in {**told, "fit_log_loss": losses[0], "select_log_loss": losses[1]}.items():
+        history[name].append(value)
+    return losses[1]
+
+
+def _surprise(model: Model, fit: Learning, select: Learning | None) -> float:
+    """Return minus the log likelihood of both windows, in nats, plus the handicap of an exp slope.
 
     Two models of as many weights are compared by the offers of both windows: the select window alone is too few.
     """
-    of_slope = [[i for i, m in enumerate(models) if m.slope == slope] for slope in SLOPES]
-    finest = [min(these, key=losses.__getitem__) for these in of_slope if these]
-    surprise = {i: _HANDICAP * (models[i].slope == "exp") for i in finest}
-    for window in (fit, select):
-        for i in finest:
-            surprise[i] += len(window.t) * log_loss(window.bought, window.probability(models[i].coefficients(window.z)))
-    return min(finest, key=surprise.__getitem__)
+    windows = [fit] if select is None else [fit, select]
+    lost = [len(w.t) * log_loss(w.bought, w.probability(model.coefficients(w.z))) for w in windows]
+    return sum(lost) + _HANDICAP * (model.slope == "exp")
 
 
 def regressors(window: Learning) -> NDArray[np.float64]:
