@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: repro test check serve benchmark benchmark-gate clean
+.PHONY: repro test check serve benchmark benchmark-gate benchmark-features clean
 
 repro: $(BIN)/.installed  ## rebuild what changed, promote what passed, show the scoreboard
 	dvc repro
@@ -17,7 +17,7 @@ repro: $(BIN)/.installed  ## rebuild what changed, promote what passed, show the
 	dvc repro --quiet
 	python -m pipelines.scoreboard
 
-test: $(BIN)/.installed check  ## all checks and tests
+test: $(BIN)/.extras check  ## all checks and tests, those of the optional parts included
 	python -m pytest
 
 check: $(BIN)/.installed  ## style and types
@@ -37,6 +37,9 @@ benchmark: $(BIN)/.installed  ## the method on worlds of known demand: make benc
 benchmark-gate: $(BIN)/.installed  ## the gate and the intervals, checked over hundreds of seeds
 	python -m pipelines.benchmark.gate $(call given,checks seeds) $(options)
 
+benchmark-features: $(BIN)/.installed  ## features of 1, 10 and 50 million events: make benchmark-features sizes=1,10
+	python -m pipelines.benchmark_features $(call given,sizes methods) $(if $(fresh),--fresh)
+
 # uv installs the locked wheels in seconds; where it cannot (a mirror that only pip is set up for), pip does.
 $(BIN)/.installed: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -48,7 +51,14 @@ $(BIN)/.installed: requirements.lock
 		|| $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
+# What only the optional parts need (a Spark engine, object stores), and the tests of them.
+$(BIN)/.extras: $(BIN)/.installed requirements-extras.lock
+	@echo "installing the optional parts into .venv (about 0.5 GB)"
+	@VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --require-hashes -r requirements-extras.lock \
+		|| $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-extras.lock
+	@touch $@
+
 clean:  ## forget what the pipeline made (not the incumbent, not the ledger)
-	rm -rf data/raw data/truth data/clean data/quarantine data/offers models/overlap models/baselines models/trained \
+	rm -rf data/raw data/truth data/clean data/quarantine data/offers data/quality models/overlap models/baselines models/trained \
 		models/candidates models/scorecards models/plots models/choice.json models/champion.json models/policy.* \
 		models/report.html models/registered.json

@@ -12,8 +12,8 @@ from pipelines import rules
 from pipelines.config import Clean, Config, stage
 from pipelines.errors import InputError
 from pipelines.files import read_table, replacing, write_json, write_table
-from pipelines.rules import Rule
-from pipelines.sources import OffersSource, Source, own_offers
+from pipelines.rules import Rule, counted, nothing_left, sift
+from pipelines.sources import EventsSource, OffersSource, Source, event_clean, own_offers
 from pipelines.tables import EVENTS, ITEMS, SHOPPERS, check
 
 RAW = Path("data/raw")
@@ -21,19 +21,6 @@ CLEAN = Path("data/clean")
 QUARANTINE = Path("data/quarantine")
 
 Tables = dict[str, pd.DataFrame]
-
-
-def sift(raw: pd.DataFrame, table: pd.DataFrame, by: Sequence[Rule]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the rows of `table` that pass every rule, and those of `raw` that do not, with the first such `rule`.
-
-    Both tables have the same rows; a rule sees only rows that passed the ones before it.
-    """
-    caught: list[pd.DataFrame] = []
-    for name, breaks in by:
-        broken = breaks(table).astype(bool)
-        caught.append(raw.loc[table.index[broken]].assign(rule=pd.Series(name, table.index[broken], dtype="str")))
-        table = table[~broken]
-    return table.drop(columns="unreadable", errors="ignore"), pd.concat(caught).sort_index()
 
 
 def cleaned(raw: Tables, source: Source, clean: Clean) -> tuple[Tables, Tables]:
@@ -57,17 +44,9 @@ def _sifted(
     where = f"data/raw/{name}.parquet"
     kept, rejected = sift(raw[name], rules.typed(raw[name], schema, where), by)
     if kept.empty:
-        raise InputError(nothing_left(where, rejected))
+        raise InputError(nothing_left(where, counted(rejected)))
     order = [column for column in ("time", next(iter(schema.columns))) if column in kept]
     return check(kept.sort_values(order, ignore_index=True), schema, "clean"), rejected
-
-
-def nothing_left(where: str, rejected: pd.DataFrame) -> str:
-    """Return what to tell the user when no row passed."""
-    if rejected.empty:
-        return f"{where} has no rows, so there is nothing to learn from; check the source"
-    counts = ", ".join(f"{rule} {count}" for rule, count in rejected["rule"].value_counts().items())
-    return f"{where}: all {len(rejected)} rows were rejected ({counts}); mend the source, see docs/schema.md"
 
 
 def report(kept: Tables, rejected: Tables) -> dict[str, dict[str, object]]:
@@ -76,23 +55,40 @@ def report(kept: Tables, rejected: Tables) -> dict[str, dict[str, object]]:
         name: {
             "rows_in": len(kept[name]) + len(rejected[name]),
             "kept": len(kept[name]),
-            "rejected": {str(rule): int(n) for rule, n in rejected[name]["rule"].value_counts().sort_index().items()},
+            "rejected": counted(rejected[name]),
         }
         for name in sorted(kept)
     }
 
 
-def main(cfg: Config) -> None:
-    """Read data/raw/, write data/clean/ with its report, and data/quarantine/."""
-    names = ["offers"] if isinstance(cfg.source, OffersSource) else ["events", "items", "shoppers"]
-    kept, rejected = cleaned({n: read_table(RAW / f"{n}.parquet") for n in names}, cfg.source, cfg.clean)
+def clean_tables(source: Source, clean: Clean) -> dict[str, dict[str, object]]:
+    """Write data/clean/ and data/quarantine/ of tables that fit into memory; return the report."""
+    names = ["offers"] if isinstance(source, OffersSource) else ["events", "items", "shoppers"]
+    kept, rejected = cleaned({n: read_table(RAW / f"{n}.parquet") for n in names}, source, clean)
     for folder, tables in ((CLEAN, kept), (QUARANTINE, rejected)):
         with replacing(folder) as draft:
             for name, table in tables.items():
                 write_table(draft / f"{name}.parquet", table)
             if folder == CLEAN:
                 write_json(draft / "report.json", report(kept, rejected))
-    for name, counts in report(kept, rejected).items():
+    return report(kept, rejected)
+
+
+def clean_log(source: EventsSource, clean: Clean) -> dict[str, dict[str, object]]:
+    """Write data/clean/ and data/quarantine/ of the user's own event log, bucket by bucket; return the report."""
+    with replacing(QUARANTINE) as rest, replacing(CLEAN) as draft:
+        made = event_clean.write(RAW, draft, rest, source, clean)
+        write_json(draft / "report.json", made)
+    return made
+
+
+def main(cfg: Config) -> None:
+    """Read data/raw/, write data/clean/ with its report, and data/quarantine/."""
+    if isinstance(cfg.source, EventsSource):  # a log may be larger than memory
+        told = clean_log(cfg.source, cfg.clean)
+    else:
+        told = clean_tables(cfg.source, cfg.clean)
+    for name, counts in told.items():
         print(f"clean {name}: {counts['rows_in']:,} rows in, {counts['kept']:,} kept, rejected {counts['rejected']}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import importlib
+import re
 import sys
 import typing
 from collections.abc import Callable, Sequence
@@ -22,8 +23,10 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from pipelines.behaviour.definitions import Feature, FeatureSet
 from pipelines.errors import InputError
 from pipelines.pricing import Guardrails
+from pipelines.quality_limits import Quality
 from pipelines.sources import SOURCES, Source
 
 CONF = Path("conf")
@@ -95,6 +98,40 @@ class Tracking:
 
 
 @dataclass(frozen=True)
+class EngineSettings:
+    """What makes features of an event log: which engine (conf/engine/), and what it may use of the machine.
+
+    memory: as DuckDB writes it (4GB); more goes to disk. DuckDB: threads; rows: a longer log is worked on in parts of
+    about so many events. Spark: master; partitions: parts of a shuffle; settings: more of Spark's own, by their names.
+    """
+
+    name: str = "duckdb"
+    threads: int = 2
+    memory: str = "4GB"
+    rows: int = 4_000_000
+    master: str = "local[2]"
+    partitions: int = 64
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse a machine without a thread, parts without a row, and settings of another engine."""
+        if self.threads < 1 or self.rows < 1 or self.partitions < 1:
+            raise InputError(
+                f"engine.threads={self.threads}, engine.rows={self.rows} and engine.partitions={self.partitions} must "
+                "be at least 1"
+            )
+        if re.fullmatch(r"\d+(\.\d+)? ?[KMGT]i?B", self.memory) is None:
+            raise InputError(f"engine.memory={self.memory!r} must be a number with its unit, such as 4GB")
+        others = {"duckdb": ("master", "partitions", "settings"), "spark": ("threads", "rows")}
+        for f in dataclasses.fields(self):
+            usual = {} if f.name == "settings" else f.default
+            if f.name in others.get(self.name, ()) and getattr(self, f.name) != usual:
+                raise InputError(
+                    f"engine.{f.name} is no setting of engine={self.name}; those are in conf/engine/{self.name}.yaml"
+                )
+
+
+@dataclass(frozen=True)
 class Config:
     """Everything that one run is decided by."""
 
@@ -106,7 +143,10 @@ class Config:
     contenders: tuple[str, ...] = ()
     candidate: str | None = None
     experiment: str = "none"
+    features: FeatureSet = field(default_factory=FeatureSet)
+    engine: EngineSettings = field(default_factory=EngineSettings)
     clean: Clean = field(default_factory=Clean)
+    quality: Quality = field(default_factory=Quality)
     split: Split = field(default_factory=Split)
     gate: Gate = field(default_factory=Gate)
     tracking: Tracking = field(default_factory=Tracking)
@@ -162,7 +202,7 @@ def _compose(overrides: list[str], conf: Path) -> DictConfig:
         plain = OmegaConf.load(conf / "config.yaml")
     except Exception as error:
         raise InputError(f"{conf / 'config.yaml'} is not valid YAML: {_one_line(error)}") from error
-    groups = ("source", "guardrails", "experiment")
+    groups = ("source", "features", "engine", "guardrails", "experiment")
     command = dict(text.split("=", 1) for text in overrides)
     choice = {g: command.get(g, OmegaConf.select(plain, g)) for g in groups}
     if None in choice.values():
@@ -174,6 +214,8 @@ def _compose(overrides: list[str], conf: Path) -> DictConfig:
     rest = [text for text in overrides if text.split("=", 1)[0] not in groups]
     defaults = [
         f"+source={choice['source']}",
+        f"+features={choice['features']}",
+        f"+engine={choice['engine']}",
         f"+guardrails={choice['guardrails']}",
         *(f"+model@model.{name}={name}" for name in names),
         f"+experiment={choice['experiment']}",
@@ -186,7 +228,8 @@ def _compose(overrides: list[str], conf: Path) -> DictConfig:
         raise InputError(f"{conf}: {_one_line(error)}") from error
     OmegaConf.set_struct(cfg, False)
     cfg.experiment = str(choice["experiment"])
-    cfg.source.name = str(choice["source"])
+    for group in ("source", "features", "engine"):
+        cfg[group].name = str(choice[group])
     return cfg
 
 
@@ -218,10 +261,12 @@ def _checked(cfg: DictConfig, conf: Path) -> Config:
     _unknown(Config, cfg, "")
     parts: dict[str, Any] = {
         "source": typed(SOURCES[kind], cfg.source, "source"),
+        "features": _feature_set(cfg.features),
+        "engine": typed(EngineSettings, cfg.engine, "engine"),
         "guardrails": typed(Guardrails, cfg.guardrails, "guardrails"),
         "model": model,
     }
-    sections = {"clean": Clean, "split": Split, "gate": Gate, "tracking": Tracking}
+    sections = {"clean": Clean, "quality": Quality, "split": Split, "gate": Gate, "tracking": Tracking}
     for name, cls in sections.items():
         parts[name] = typed(cls, cfg.get(name, {}), name)
     scalars = typed(_Scalars, {k: v for k, v in cfg.items() if k not in parts}, "")
@@ -229,6 +274,22 @@ def _checked(cfg: DictConfig, conf: Path) -> Config:
         _exists(conf, "model", name)
         raise InputError(f"candidates: {name} is not listed in {conf / 'config.yaml'}; add it there")
     return Config(**parts, **{f.name: getattr(scalars, f.name) for f in dataclasses.fields(scalars)})
+
+
+def _feature_set(values: Any) -> FeatureSet:
+    """Return the definitions of conf/features/, each checked; an error names the feature and the key."""
+    defined: dict[str, Feature] = {}
+    for name, settings in _section(_section(values, "features").get("define", {}), "features.define").items():
+        where = f"features.define.{name}"
+        try:
+            defined[str(name)] = typed(Feature, settings, where)
+        except InputError as error:
+            told = str(error)
+            raise InputError(told if told.startswith("conf: ") else f"conf: {where}.{told}") from None
+    if not defined:
+        raise InputError("conf: features.define is empty: name at least one feature")
+    rest = {key: value for key, value in values.items() if key != "define"}
+    return typing.cast("FeatureSet", typed(FeatureSet, {**rest, "define": defined}, "features"))
 
 
 @dataclass(frozen=True)

@@ -1,78 +1,84 @@
-"""The context of a view in an event log: its columns with their units, and the offers made of an event log."""
+"""The offers made of an event log: every view, with what behaviour before it tells, on the rung of its price."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pipelines import engine, ladder, words
+from pipelines import ladder
+from pipelines.behaviour import batch
+from pipelines.behaviour.definitions import FeatureSet
+from pipelines.config import EngineSettings
+from pipelines.engine import Table, instants_to_times
 from pipelines.errors import InputError
 from pipelines.pricing import Guardrails, distinct, ladder_prices
-from pipelines.sources import MarketSource
+from pipelines.sources import EventsSource, MarketSource, events
 from pipelines.tables import OffersInfo
 
-NUMERIC = {
-    "days_since_signup": "days",
-    "shopper_views": "earlier views by the shopper",
-    "shopper_sessions": "earlier sessions of the shopper",
-    "purchases": "earlier purchases by the shopper",
-    "spend": "money spent before by the shopper",
-    "days_since_purchase": "days; missing without a purchase",
-    "discount_share": "share of earlier purchases below the list price; missing without a purchase",
-    "mean_rating_given": "stars, 1 to 5; missing without a rating",
-    "item_views_by_shopper": "earlier views of the item by the shopper",
-    "item_dwell_by_shopper": "seconds spent before on the item by the shopper",
-    "bought_before": "earlier purchases of the item by the shopper",
-    "category_views_by_shopper": "earlier views in the category by the shopper",
-    "category_purchases_by_shopper": "earlier purchases in the category by the shopper",
-    "session_views": "earlier views in the session",
-    "session_dwell": "seconds spent on earlier views of the session",
-    "session_searches": "earlier searches in the session",
-    "session_carts": "earlier additions to the cart in the session",
-    "session_minutes": "minutes since the session's first event",
-    "page_depth": "pages seen in the session, this one included",
-    "search_bargain": "earlier searches in the session with a word for cheap",
-    "search_premium": "earlier searches in the session with a word for fine",
-    "search_words": "words searched for so far in the session",
-    "list_price": "money",
-    "cost_share": "unit cost as a share of the list price",
-    "item_views": "earlier views of the item by anyone",
-    "item_conversion": "earlier purchases per earlier view of the item, (purchases + 1) / (views + 20)",
-    "item_rating": "stars, 1 to 5; missing before the first rating",
-    "item_reviews": "earlier reviews of the item",
-    "review_sentiment": "praising minus blaming words per earlier review text; missing before the first",
-    "hour": "hour of the day, UTC",
-    "weekday": "day of the week, Monday is 0",
-}
-CATEGORICAL = {
-    "country": "where the shopper lives",
-    "language": "the shopper's language",
-    "device": "the shopper's device",
-    "tier": "loyalty tier",
-    "channel": "web, app or social",
-    "path": "pages that led to the view, e.g. home>category>item",
-    "category": "the item's category",
-}
-_OF_ITEM_OR_TIME = {
-    "list_price", "cost_share", "item_views", "item_conversion", "item_rating", "item_reviews",
-    "review_sentiment", "hour", "weekday", "category",
-}  # fmt: skip
-PERSONAL = tuple(name for name in (*NUMERIC, *CATEGORICAL) if name not in _OF_ITEM_OR_TIME)
+Made = tuple[pd.DataFrame, pd.DataFrame, OffersInfo]  # the offers, those on no rung, and what the offers are
 
 
-def contexts(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """Return one row per view of the clean `events`, `items`, `shoppers`: offer and context, in time order."""
-    lists = {"positive": words.POSITIVE, "negative": words.NEGATIVE, "bargain": words.BARGAIN}
-    table = engine.query("context", tables, premium=sorted(words.PREMIUM), **{k: sorted(v) for k, v in lists.items()})
-    table.insert(3, "time", engine.instants_to_times(table.pop("instant")))
+@contextmanager
+def _written(
+    features: FeatureSet, tables: Mapping[str, Table], engine: EngineSettings, spill: Path | None
+) -> Iterator[Path]:
+    """Give the folder of the offers that an engine makes of a log."""
+    with tempfile.TemporaryDirectory(prefix=".features.", dir=spill) as folder:
+        out = Path(folder) / "offers"
+        batch.engine(engine).write(features, tables, out)
+        yield out
+
+
+def _read(out: Path, keep: str = "true") -> pd.DataFrame:
+    table = batch.frame(out, keep)
+    table.insert(3, "time", instants_to_times(table.pop("instant")))
     return table
 
 
-def offers(source: MarketSource, tables: Mapping[str, pd.DataFrame]) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
+def contexts(
+    features: FeatureSet, tables: Mapping[str, Table], engine: EngineSettings, spill: Path | None = None
+) -> pd.DataFrame:
+    """Return one row per view of the clean `events`, `items`, `shoppers`: offer and features, in time order.
+
+    The tables are frames or Parquet; spill: the folder where the engine may keep what it is working on.
+    """
+    with _written(features, tables, engine, spill) as out:
+        return _read(out)
+
+
+def own_offers(
+    source: EventsSource,
+    tables: Mapping[str, Table],
+    features: FeatureSet,
+    engine: EngineSettings,
+    told: Sequence[str],
+    spill: Path | None = None,
+) -> Made:
+    """Return the offers of the user's own log, those whose price is on no rung, and what the offers are.
+
+    Of a log with many more views than source.most_offers only those of some shoppers are read. told: what `ingest` had
+    to assume.
+    """
+    with _written(features, tables, engine, spill) as out:
+        views = batch.count(out)
+        table = _read(out, events.thinned(events.kept_share(views, source)))
+    return events.offers(table, source, features, told, views)
+
+
+def offers(
+    source: MarketSource,
+    tables: Mapping[str, Table],
+    features: FeatureSet,
+    engine: EngineSettings,
+    spill: Path | None = None,
+) -> Made:
     """Return the offers of a simulated shop, those whose price is on no rung, and what the offers are."""
-    table = contexts(tables)
+    table = contexts(features, tables, engine, spill)
     if table.empty:
         raise InputError("data/clean/events.parquet holds no view, so there is no offer; see data/quarantine/")
     rungs = source.rungs or ()  # a market always has some
@@ -83,10 +89,10 @@ def offers(source: MarketSource, tables: Mapping[str, pd.DataFrame]) -> tuple[pd
         source=source.name or source.kind,
         currency=source.currency,
         ladder=rungs,
-        numeric=tuple(NUMERIC),
-        categorical=tuple(CATEGORICAL),
-        personal=PERSONAL,
-        units={**NUMERIC, **CATEGORICAL},
+        numeric=features.numeric,
+        categorical=features.categorical,
+        personal=features.personal,
+        units=features.meanings,
         propensity_logged=bool(table["propensity"].notna().all()),
         assumptions=("A simulated shop: its demand is known, but no real shopper was asked.",),
     )

@@ -13,12 +13,21 @@ from numpy.typing import NDArray
 from pipelines import context, ladder
 from pipelines.config import Config, Split, stage
 from pipelines.errors import InputError
-from pipelines.files import digest, read_table, replacing, write_table
-from pipelines.sources import MarketSource, OffersSource, OnlineRetailSource, Source, online_retail, own_context
+from pipelines.files import digest, read_json, read_table, replacing, write_table
+from pipelines.sources import (
+    EventsSource,
+    MarketSource,
+    OffersSource,
+    OnlineRetailSource,
+    event_log,
+    online_retail,
+    own_context,
+)
 from pipelines.tables import OFFERS, WINDOWS, OffersInfo, check
 
 CLEAN = Path("data/clean")
 OUT = Path("data/offers")
+LOG = ("events", "items", "shoppers")
 
 Tables = dict[str, pd.DataFrame]
 
@@ -29,14 +38,19 @@ _NOT_LISTED = (
 )
 
 
-def made(source: Source, clean: Tables) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
-    """Return the offers of a source in time order, those that stand on no rung, and what the offers are."""
+def made(cfg: Config) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
+    """Return the offers of data/clean/ in time order, those that stand on no rung, and what the offers are."""
+    source = cfg.source
+    log = {name: CLEAN / f"{name}.parquet" for name in LOG}  # read by the engine, as far as it needs
     if isinstance(source, MarketSource):
-        return context.offers(source, clean)
+        return context.offers(source, log, cfg.features, cfg.engine, OUT.parent)
+    if isinstance(source, EventsSource):
+        told = read_json(CLEAN / event_log.TOLD)["assumptions"]
+        return context.own_offers(source, log, cfg.features, cfg.engine, told, OUT.parent)
     if isinstance(source, OnlineRetailSource):
-        return online_retail.offers(source, clean)
+        return online_retail.offers(source, {name: read_table(path) for name, path in log.items()})
     if isinstance(source, OffersSource):
-        return own_context.offers(source, clean["offers"])
+        return own_context.offers(source, read_table(CLEAN / "offers.parquet"))
     raise InputError(f"source.kind={source.kind}: features does not know this kind of source")
 
 
@@ -97,8 +111,7 @@ def sha256(files: list[Path]) -> str:
 
 def main(cfg: Config) -> None:
     """Read data/clean/ and write data/offers/: the three windows, offers.json, and what stands on no rung."""
-    names = ["offers"] if isinstance(cfg.source, OffersSource) else ["events", "items", "shoppers"]
-    offers, off, info = made(cfg.source, {name: read_table(CLEAN / f"{name}.parquet") for name in names})
+    offers, off, info = made(cfg)
     parts = windows(ordered(offers, info), cfg.split, cfg.seed)
     usual = ladder.fallback(parts["fit"], info.ladder, info.listed)
     why = "The list price is no rung of the ladder" if info.listed else "There is no list price"

@@ -11,7 +11,16 @@ from pipelines import market
 from pipelines.config import Config, stage
 from pipelines.errors import InputError
 from pipelines.files import replacing, write_json, write_table
-from pipelines.sources import MarketSource, OffersSource, OnlineRetailSource, Source, online_retail, own_offers
+from pipelines.sources import (
+    EventsSource,
+    MarketSource,
+    OffersSource,
+    OnlineRetailSource,
+    Source,
+    event_log,
+    online_retail,
+    own_offers,
+)
 
 RAW = Path("data/raw")
 TRUTH = Path("data/truth")
@@ -32,8 +41,20 @@ def raw_tables(source: Source, seed: int) -> tuple[Tables, Tables]:
     raise InputError(f"source.kind={source.kind}: ingest does not know this kind of source")
 
 
+def ingest_log(source: EventsSource) -> None:
+    """Write data/raw/ and data/truth/ of the user's own event log, table by table."""
+    with replacing(RAW) as draft:
+        found = event_log.write(source, draft)
+    with replacing(TRUTH) as draft:
+        write_json(draft / "truth.json", {"known": False})
+    print(f"ingest {source.name}: {found}")
+
+
 def main(cfg: Config) -> None:
     """Write data/raw/ and data/truth/, each as a whole, so that nothing of another source stays behind."""
+    if isinstance(cfg.source, EventsSource):  # a log may be larger than memory
+        ingest_log(cfg.source)
+        return
     raw, truth = raw_tables(cfg.source, cfg.seed)
     for folder, tables in ((RAW, raw), (TRUTH, truth)):
         with replacing(folder) as draft:

@@ -13,7 +13,7 @@ import jinja2
 import pandas as pd
 from markupsafe import Markup
 
-from pipelines import gate
+from pipelines import gate, report_quality
 from pipelines.drawing import Scale, Series, bar, plot, span
 from pipelines.files import read_json, replacing
 from pipelines.wording import (
@@ -51,6 +51,7 @@ def gather(champion: dict[str, Any], confidence: float) -> dict[str, Any]:
         "cards": {n: read_json(MODELS / f"scorecards/{n}.json") for n in choice["balanced_log_loss"]},
         "overlap": read_json(MODELS / "overlap/report.json"),
         "plots": {n: _rows(folder / f"{n}.csv") for n in PLOTS},
+        "quality": report_quality.read(),
     }
 
 
@@ -91,6 +92,8 @@ def page(facts: dict[str, Any]) -> str:
         "bar": bar,
         "ranges": ranges,
         "guardrail_words": GUARDRAILS,
+        "style": report_quality.style(),
+        "quality": report_quality.section(facts.get("quality")),
     }
     return world.from_string(TEMPLATE.read_text(encoding="utf-8")).render(told)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,7 @@ import pandera.pandas as pa
 from pipelines import tidy
 from pipelines.config import Clean, nearest
 from pipelines.errors import InputError
-from pipelines.sources import OnlineRetailSource, Source, online_retail
+from pipelines.sources import EventsSource, OnlineRetailSource, Source, online_retail
 from pipelines.tables import CHANNELS, KINDS
 
 Rule = tuple[str, Callable[[pd.DataFrame], "pd.Series[bool]"]]
@@ -31,6 +31,32 @@ _BOUNDS = {  # outside is impossible
     "min_price": (0.0, 1e9),
     "max_price": (0.0, 1e9),
 }
+
+
+def sift(raw: pd.DataFrame, table: pd.DataFrame, by: Sequence[Rule]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of `table` that pass every rule, and those of `raw` that do not, with the first such `rule`.
+
+    Both tables have the same rows; a rule sees only rows that passed the ones before it.
+    """
+    caught: list[pd.DataFrame] = []
+    for name, breaks in by:
+        broken = breaks(table).astype(bool)
+        caught.append(raw.loc[table.index[broken]].assign(rule=pd.Series(name, table.index[broken], dtype="str")))
+        table = table[~broken]
+    return table.drop(columns="unreadable", errors="ignore"), pd.concat(caught).sort_index()
+
+
+def counted(rejected: pd.DataFrame) -> dict[str, int]:
+    """Return the rejected rows by rule."""
+    return {str(rule): int(n) for rule, n in rejected["rule"].value_counts().sort_index().items()}
+
+
+def nothing_left(where: str, counts: Mapping[str, int]) -> str:
+    """Return what to tell the user when no row passed; `counts` are the rejected rows by rule."""
+    if not counts:
+        return f"{where} has no rows, so there is nothing to learn from; check the source"
+    told = ", ".join(f"{rule} {count}" for rule, count in sorted(counts.items(), key=lambda pair: -pair[1]))
+    return f"{where}: all {sum(counts.values())} rows were rejected ({told}); mend the source, see docs/schema.md"
 
 
 def typed(raw: pd.DataFrame, schema: pa.DataFrameSchema, where: str) -> pd.DataFrame:
@@ -74,7 +100,7 @@ def of_events(source: Source, clean: Clean, items: pd.Series[str]) -> Sequence[R
         ("unknown_item", lambda t: (t["item_id"].notna() | (t["kind"] != "search")) & ~t["item_id"].isin(items)),
         ("foreign_currency", lambda t: t["currency"].notna() & (t["currency"] != source.currency)),
         ("not_a_number", lambda t: t["unreadable"]),
-        ("missing_price", lambda t: _without_price(t)),
+        ("missing_price", lambda t: _without_price(t, derives_list_price(source))),
         ("price_not_positive", lambda t: (t["price"] <= 0) | (t["list_price"] <= 0)),
         ("impossible_value", impossible),
         ("duplicate_id", lambda t: t.duplicated("event_id")),
@@ -91,7 +117,7 @@ def of_items(source: Source) -> Sequence[Rule]:
         ("missing_category", lambda t: _missing(t, "category")),
         ("not_a_number", lambda t: t["unreadable"]),
         ("price_not_positive", lambda t: t["list_price"] <= 0),
-        ("missing_cost", lambda t: t["unit_cost"].isna() & (source.kind != "online_retail")),
+        ("missing_cost", lambda t: t["unit_cost"].isna() & _needs_cost(source, t["unit_cost"])),
         ("impossible_value", impossible),
         ("duplicate_id", lambda t: t.duplicated("item_id")),
     )
@@ -144,7 +170,19 @@ def _missing(table: pd.DataFrame, *columns: str) -> pd.Series[bool]:
     return table[list(columns)].isna().any(axis=1)
 
 
-def _without_price(events: pd.DataFrame) -> pd.Series[bool]:
+def derives_list_price(source: Source) -> bool:
+    """Return whether the list price is made of the prices shown, because the log has none."""
+    return isinstance(source, EventsSource) and "list_price" not in source.used_columns
+
+
+def _needs_cost(source: Source, costs: pd.Series) -> bool:
+    """Return whether an item without a cost can earn no known profit: unless nothing is known, or a share fills in."""
+    if isinstance(source, EventsSource):
+        return source.cost_share is None and bool(costs.notna().any())
+    return not isinstance(source, OnlineRetailSource)
+
+
+def _without_price(events: pd.DataFrame, derived: bool) -> pd.Series[bool]:
     return (events["kind"].isin(_PRICED) & events["price"].isna()) | (
-        (events["kind"] == "view") & events["list_price"].isna()
+        (events["kind"] == "view") & events["list_price"].isna() & (not derived)
     )

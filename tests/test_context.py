@@ -2,152 +2,76 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from brute_force import SOURCE, Tables, differences, log, short, slow_features
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines import context, words
+from pipelines import context
+from pipelines.behaviour.definitions import FeatureSet
 from pipelines.clean import cleaned
-from pipelines.config import Clean
+from pipelines.config import Clean, EngineSettings, load
 from pipelines.market import break_rows, simulate
 from pipelines.pricing import Guardrails, ladder_prices
-from pipelines.sources import MarketSource
-from pipelines.tables import KINDS, OffersInfo
+from pipelines.sources import EventsSource
+from pipelines.tables import OffersInfo
 
-RUNGS = (0.8, 0.9, 1.0, 1.1)
-SOURCE = MarketSource("market", "market", rungs=RUNGS, days=12, shoppers=60, items=24, offers=1_500)
-TEXTS = ("cheap tea", "豪华 台灯", "lamp", "a good lamp but late", "质量差 失望", "best discount", "推荐")
+BY_STEP = ("previous", "steps_again", "after_search")  # they read the step before, which a session forgets
+SHIPPED = load(conf=Path(__file__).parents[1] / "conf").features.with_all()
+SETS = {features.name: features for features in (SHIPPED, short())}
+WHOLE, IN_PARTS = EngineSettings(), EngineSettings(rows=50)
 HIDDEN = {"bought", "price", "multiplier", "rung", "propensity", "dwell_seconds", *(f"q_{k}" for k in range(9))}
 
-Tables = dict[str, pd.DataFrame]
+
+def found(features: FeatureSet, tables: Tables, engine: EngineSettings = WHOLE) -> pd.DataFrame:
+    """Return what DuckDB makes of the tables, by offer_id."""
+    return context.contexts(features, tables, engine).set_index("offer_id")
 
 
-def log(seed: int, count: int = 160) -> Tables:
-    """Return a small random log in which many things happen at the same time."""
-    rng = np.random.default_rng(seed)
-    kind = rng.choice(KINDS, count, p=[0.45, 0.15, 0.1, 0.2, 0.1])
-    item = rng.integers(0, 4, count)
-    listed = np.array([10.0, 19.99, 35.5, 80.0])[item]
-    rung = rng.integers(0, len(RUNGS), count)
-    price = ladder_prices(listed[:, None], np.array([RUNGS]), Guardrails(minor_unit=0.01))[np.arange(count), rung]
-    session = rng.integers(0, 9, count)
-    priced, views = np.isin(kind, ("view", "cart", "purchase")), kind == "view"
-    start = pd.Timestamp("2026-03-01 22:00", tz="UTC")
-    events = pd.DataFrame(
-        {
-            "event_id": [f"e{n:03d}" for n in rng.permutation(count)],
-            "time": start + pd.to_timedelta(np.sort(rng.integers(0, 90, count)) * 3_000.5, unit="s"),
-            "shopper_id": [f"u{s // 3}" for s in session],
-            "session_id": [f"s{s}" for s in session],
-            "item_id": [None if k == "search" else f"i{i}" for k, i in zip(kind, item, strict=True)],
-            "kind": kind,
-            "channel": rng.choice(["web", "app"], count),
-            "dwell_seconds": np.where(views, rng.integers(0, 900, count) / 7, np.nan),
-            "page_depth": np.where(views, 3.0, np.nan),
-            "path": [("home>item" if v else None) for v in views],
-            "keywords": [str(rng.choice(TEXTS)) if k == "search" else None for k in kind],
-            "rating": np.where((kind == "review") & (rng.random(count) < 0.8), rng.integers(1, 6, count), np.nan),
-            "text": [str(rng.choice(TEXTS)) if k == "review" and rng.random() < 0.8 else None for k in kind],
-            "list_price": np.where(priced, listed, np.nan),
-            "price": np.where(priced, price, np.nan),
-            "propensity": np.where(views, 0.25, np.nan),
-            "quantity": np.where(kind == "purchase", rng.integers(1, 4, count), np.nan),
-            "currency": "EUR",
-        }
-    )
-    costs = {"list_price": [10.0, 19.99, 35.5, 80.0], "unit_cost": [5.0, 11.0, 20.0, 41.0]}
-    items = pd.DataFrame({"item_id": [f"i{n}" for n in range(4)], "category": ["a", "a", "b", "c"], **costs})
-    shoppers = pd.DataFrame(
-        {
-            "shopper_id": ["u0", "u1"],  # nothing is known of u2
-            "signup": pd.to_datetime(["2026-02-01 00:00", "2026-03-02 12:00"], utc=True),
-            "country": ["DE", None],
-        }
-    )
-    raw = {"events": events, "items": items, "shoppers": shoppers}
-    return cleaned(raw, SOURCE, Clean())[0]
+@pytest.mark.parametrize("name", SETS)
+@settings(max_examples=4, deadline=None)
+@given(seed=st.integers(0, 10_000), count=st.integers(3, 160), tick=st.sampled_from([3_000.5, 0.004, 400_000.0]))
+def test_every_feature_equals_a_look_through_the_past(name: str, seed: int, count: int, tick: float) -> None:
+    """The SQL gives for every view what a slow, obvious search through the earlier events gives.
+
+    Over seconds nothing is forgotten, over hours what is meant to be in `short`, over months everything.
+    """
+    tables = log(seed, count, tick)
+    if (tables["events"]["kind"] == "view").any():
+        assert [] == differences(slow_features(SETS[name], tables), found(SETS[name], tables))
 
 
-def slow_context(tables: Tables, view: pd.Series[Any]) -> dict[str, Any]:
-    """Return the context of one view the obvious way: look through all events for those before it."""
-    items = tables["items"].set_index("item_id")
-    people = tables["shoppers"].set_index("shopper_id")
-    category = items["category"].to_dict()
-    before = [e for e in tables["events"].to_dict("records") if e["time"] < view["time"]]
-    mine = [e for e in before if e["shopper_id"] == view["shopper_id"]]
-    visit = [e for e in mine if e["session_id"] == view["session_id"]]
-    same = [e for e in mine if e["item_id"] == view["item_id"]]
-    kin = [e for e in mine if category.get(e["item_id"]) == category[view["item_id"]]]
-    of_item = [e for e in before if e["item_id"] == view["item_id"]]
-
-    def only(kind: str, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [e for e in events if e["kind"] == kind]
-
-    def mean(values: list[float]) -> float:
-        return float(np.mean(values)) if values else np.nan
-
-    def known(name: str, events: list[dict[str, Any]]) -> list[Any]:
-        return [e[name] for e in events if not pd.isna(e[name])]
-
-    def holding(listed: frozenset[str]) -> int:
-        return sum(any(word in e["keywords"] for word in listed) for e in only("search", visit))
-
-    def tone(text: str) -> int:
-        return sum(w in text for w in words.POSITIVE) - sum(w in text for w in words.NEGATIVE)
-
-    def days(since: pd.Timestamp) -> float:
-        return (view["time"] - since) / pd.Timedelta(days=1)
-
-    bought = only("purchase", mine)
-    person = people.loc[view["shopper_id"]] if view["shopper_id"] in people.index else None
-    signup = person["signup"] if person is not None and person["signup"] <= view["time"] else None
-    cost = items.loc[view["item_id"], "unit_cost"]
-    return {
-        "days_since_signup": days(signup) if signup is not None else np.nan,
-        "shopper_views": len(only("view", mine)),
-        "shopper_sessions": len({e["session_id"] for e in mine} - {view["session_id"]}),
-        "purchases": len(bought),
-        "spend": sum(e["price"] * e["quantity"] for e in bought),
-        "days_since_purchase": days(max(e["time"] for e in bought)) if bought else np.nan,
-        "discount_share": mean([e["price"] < e["list_price"] for e in bought]),
-        "mean_rating_given": mean(known("rating", only("review", mine))),
-        "item_views_by_shopper": len(only("view", same)),
-        "item_dwell_by_shopper": sum(known("dwell_seconds", only("view", same))),
-        "bought_before": len(only("purchase", same)),
-        "category_views_by_shopper": len(only("view", kin)),
-        "category_purchases_by_shopper": len(only("purchase", kin)),
-        "session_views": len(only("view", visit)),
-        "session_dwell": sum(known("dwell_seconds", only("view", visit))),
-        "session_searches": len(only("search", visit)),
-        "session_carts": len(only("cart", visit)),
-        "session_minutes": days(min(e["time"] for e in visit)) * 1440 if visit else 0.0,
-        "page_depth": view["page_depth"],
-        "search_bargain": holding(words.BARGAIN),
-        "search_premium": holding(words.PREMIUM),
-        "search_words": sum(len(e["keywords"].split()) for e in only("search", visit)),
-        "list_price": view["list_price"],
-        "cost_share": cost / view["list_price"],
-        "item_views": len(only("view", of_item)),
-        "item_conversion": (len(only("purchase", of_item)) + 1) / (len(only("view", of_item)) + 20),
-        "item_rating": mean(known("rating", only("review", of_item))),
-        "item_reviews": len(only("review", of_item)),
-        "review_sentiment": mean([tone(text) for text in known("text", only("review", of_item))]),
-        "hour": view["time"].hour,
-        "weekday": view["time"].weekday(),
-        "country": person["country"] if person is not None and not pd.isna(person["country"]) else "",
-        "language": "", "device": "", "tier": "",
-        "channel": view["channel"],
-        "path": view["path"],
-        "category": category[view["item_id"]],
-        "bought": slow_outcome(tables["events"], view),
-    }  # fmt: skip
+@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_log_in_parts_gives_the_same(name: str, seed: int) -> None:
+    """A log cut by items and by shoppers, because it is long, gives every bit of what the whole one gives."""
+    tables = log(seed)
+    whole, parts = found(SETS[name], tables), found(SETS[name], tables, IN_PARTS)
+    assert len(tables["events"]) > IN_PARTS.rows
+    pd.testing.assert_frame_equal(whole, parts)
 
 
-def slow_outcome(events: pd.DataFrame, view: pd.Series[Any]) -> int:
+def test_the_reference_tells_a_wrong_feature() -> None:
+    """The comparison finds another window, another memory, and an event too many."""
+    tables, features = log(0), short()
+    right = slow_features(features, tables)
+    longer = dataclasses.replace(features, forget={**features.forget, "session": "30h"})
+    found_wrong = {name for _, name, _, _ in differences(right, found(longer, tables))}
+    assert any(name.startswith("session") for name in found_wrong)
+    assert {"session"} == {n.split("_")[0] for n in found_wrong if not n.endswith(BY_STEP)}
+    view = dataclasses.replace(features.define["item_views_2h"], window="3h")
+    wider = dataclasses.replace(features, define={**features.define, "item_views_2h": view})
+    assert {"item_views_2h"} == {name for _, name, _, _ in differences(right, found(wider, tables))}
+    fewer = {**tables, "events": tables["events"].drop(index=3)}
+    assert differences(right, found(features, fewer))
+
+
+def slow_outcome(events: pd.DataFrame, view: pd.Series) -> int:
     """Return whether the view was followed by a purchase before the next view of the item in the session."""
     keys = ["shopper_id", "session_id", "item_id"]
     same = events[(events[keys] == view[keys]).all(axis=1) & (events["time"] > view["time"])]
@@ -156,31 +80,45 @@ def slow_outcome(events: pd.DataFrame, view: pd.Series[Any]) -> int:
 
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_every_feature_equals_a_look_through_the_past(seed: int) -> None:
-    """The SQL gives for every view what a slow, obvious search through the earlier events gives."""
-    tables = log(seed)
-    table = context.contexts(tables).set_index("offer_id")
-    views = tables["events"].query("kind == 'view'").set_index("event_id", drop=False)
-    expected = pd.DataFrame([slow_context(tables, view) for _, view in views.iterrows()], index=views.index)
+def test_a_view_is_bought_if_a_purchase_follows(seed: int) -> None:
+    """An offer is bought if a purchase of the item follows in the session before its next view there."""
+    events = log(seed)["events"]
+    views = events[events["kind"] == "view"]
+    expected = {view["event_id"]: slow_outcome(events, view) for _, view in views.iterrows()}
+    assert expected == found(short(), log(seed))["bought"].to_dict()
+    assert 0 < sum(expected.values()) < len(expected)
 
-    assert {*context.NUMERIC, *context.CATEGORICAL, "bought"} == set(expected.columns)
-    pd.testing.assert_frame_equal(
-        expected, table.loc[expected.index, list(expected.columns)],
-        check_dtype=False, check_names=False, rtol=1e-9, atol=1e-5,
-    )  # fmt: skip
-    assert 0 < expected["bought"].sum() < len(expected)
+
+def test_of_two_views_at_once_the_last_is_bought() -> None:
+    """Where an item was seen twice at the same instant, the purchase is of the view with the greatest event_id."""
+    tables = log(0)
+    view = tables["events"].query("kind == 'view'").iloc[[0]]
+    later = view["time"] + pd.Timedelta(seconds=1)
+    rows = [
+        view.assign(event_id="b"),
+        view.assign(event_id="a"),
+        view.assign(event_id="c", kind="purchase", time=later),
+    ]
+    offers = found(short(), {**tables, "events": pd.concat(rows, ignore_index=True)})
+    assert {"a": 0, "b": 1} == offers["bought"].to_dict()
 
 
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(3, 1_000), share=st.floats(0.2, 0.9))
 def test_future_events_change_nothing(seed: int, share: float) -> None:
-    """Cutting the log off at any time leaves all earlier contexts as they are."""
+    """Cutting the log off at any time, or shuffling what happens from then on, leaves earlier contexts as they are."""
     tables = log(seed)
-    cut = tables["events"]["time"].quantile(share)
-    past = {**tables, "events": tables["events"][tables["events"]["time"] <= cut]}
-    before, after = context.contexts(past), context.contexts(tables)
-    names = [name for name in before.columns if name != "bought"]
-    pd.testing.assert_frame_equal(before[names], after[after["time"] <= cut].reset_index(drop=True)[names])
+    events = tables["events"]
+    cut = events["time"].quantile(share)
+    past, future = events[events["time"] <= cut], events[events["time"] > cut]
+    other = future.assign(
+        **{name: future[name].sample(frac=1, random_state=seed).array for name in events if name != "time"}
+    )
+    whole = found(SHIPPED, tables)
+    before = whole[whole["time"] <= cut].drop(columns="bought")
+    for log_then in (past, pd.concat([past, other], ignore_index=True)):
+        after = found(SHIPPED, {**tables, "events": log_then})
+        pd.testing.assert_frame_equal(before, after.loc[before.index].drop(columns="bought"))
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +127,7 @@ def market() -> tuple[pd.DataFrame, OffersInfo, Tables]:
     shop = simulate(SOURCE, seed=3)
     flawed = break_rows(shop.events, 0.02, np.random.default_rng(1))
     raw = {"events": flawed, "items": shop.items, "shoppers": shop.shoppers, "truth": shop.truth}
-    offers, off, info = context.offers(SOURCE, cleaned(raw, SOURCE, Clean())[0])
+    offers, off, info = context.offers(SOURCE, cleaned(raw, SOURCE, Clean())[0], SHIPPED, WHOLE)
     assert off.empty
     return offers, info, raw
 
@@ -226,8 +164,22 @@ def test_a_price_on_no_rung_is_set_aside(market: tuple[pd.DataFrame, OffersInfo,
     tables = cleaned(market[2], SOURCE, Clean())[0]
     at = tables["events"].index[tables["events"]["kind"] == "view"][5]
     tables["events"].loc[at, "price"] *= 1.04
-    offers, off, _ = context.offers(SOURCE, tables)
+    offers, off, _ = context.offers(SOURCE, tables, SHIPPED, WHOLE)
     assert [(tables["events"].loc[at, "event_id"], "off_ladder")] == list(
         zip(off["offer_id"], off["rule"], strict=True)
     )
     assert len(market[0]) - 1 == len(offers)
+
+
+def test_of_a_long_own_log_some_shoppers_are_read() -> None:
+    """With most_offers below its views, an own log gives all offers of some shoppers, features as in the whole."""
+    shop = simulate(SOURCE, seed=3)
+    tables = cleaned({"events": shop.events, "items": shop.items, "shoppers": shop.shoppers}, SOURCE, Clean())[0]
+    source = EventsSource("events", "events", rungs=SOURCE.rungs, most_offers=500)
+    offers, off, info = context.own_offers(source, tables, SHIPPED, WHOLE, ["Told."])
+    whole = found(SHIPPED, tables)
+    kept = pd.concat([offers, off]).set_index("offer_id")
+    assert 200 < len(kept) < len(whole) / 2
+    assert set(whole.index[whole["shopper_id"].isin(kept["shopper_id"])]) == set(kept.index)
+    pd.testing.assert_frame_equal(whole.loc[kept.index, list(info.numeric)], kept[list(info.numeric)])
+    assert "Told." in info.assumptions

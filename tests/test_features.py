@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from pipelines import features
 from pipelines.clean import cleaned
-from pipelines.config import Clean, Config, Split
+from pipelines.config import Clean, Config, Split, load
 from pipelines.errors import InputError
 from pipelines.market import simulate
 from pipelines.pricing import Guardrails
@@ -89,7 +89,8 @@ def test_two_times_are_too_few() -> None:
 
 def config(source: MarketSource) -> Config:
     """Return a configuration for `source` with everything else as it comes."""
-    return Config(source, Guardrails(), {}, ("gbm",), seed=7, split=Split(0.2, 0.4))
+    shipped = load(conf=Path(__file__).parents[1] / "conf").features
+    return Config(source, Guardrails(), {}, ("gbm",), seed=7, split=Split(0.2, 0.4), features=shipped)
 
 
 def written(tables: Tables, monkeypatch: pytest.MonkeyPatch, folder: Path) -> OffersInfo:

@@ -133,6 +133,117 @@ class OffersSource(Source):
             _require_share("cost_share", self.cost_share)
 
 
+@dataclass(frozen=True)
+class EventColumns:
+    """Which column of the log holds which canonical one (docs/own-events.md); null = the log has no such column."""
+
+    time: str = "time"
+    kind: str = "kind"
+    shopper_id: str = "shopper_id"
+    item_id: str = "item_id"
+    price: str = "price"
+    event_id: str | None = None
+    session_id: str | None = None
+    channel: str | None = None
+    dwell_seconds: str | None = None
+    page_depth: str | None = None
+    path: str | None = None
+    keywords: str | None = None
+    rating: str | None = None
+    text: str | None = None
+    list_price: str | None = None
+    propensity: str | None = None
+    quantity: str | None = None
+    currency: str | None = None
+    category: str | None = None
+    title: str | None = None
+    unit_cost: str | None = None
+    min_price: str | None = None
+    max_price: str | None = None
+    signup: str | None = None
+    country: str | None = None
+    language: str | None = None
+    device: str | None = None
+    tier: str | None = None
+
+
+NEEDED_COLUMNS = ("time", "kind", "shopper_id", "item_id", "price")
+CANONICAL_KINDS = ("view", "search", "cart", "purchase", "review")
+TIME_UNITS = ("iso", "seconds", "milliseconds", "microseconds")
+DWELL_UNITS = ("seconds", "milliseconds")
+
+
+@dataclass(frozen=True)
+class EventsSource(Source):
+    """The user's own event log: views with the price shown, purchases, and what else shoppers did."""
+
+    path: str = "data/external/events.parquet"
+    columns: EventColumns = field(default_factory=EventColumns)
+    kinds: dict[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+    channel: str = "web"
+    channels: dict[str, str] = field(default_factory=dict)
+    time_unit: str | None = None
+    dwell_unit: str = "seconds"
+    session_minutes: int = 30
+    items: str | None = None
+    shoppers: str | None = None
+    cost_share: float | None = None
+    list_price_days: int = 28
+    snap: float = 0.025
+    protected: tuple[str, ...] = ()
+    most_offers: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse words that mean nothing here, and a column with two parts to play."""
+        super().__post_init__()
+        _require_share("snap", self.snap)
+        if self.cost_share is not None:
+            _require_share("cost_share", self.cost_share)
+        self._check_words()
+        for key in ("session_minutes", "list_price_days", "most_offers"):
+            if getattr(self, key) is not None and getattr(self, key) < 1:
+                raise InputError(f"source.{key}={getattr(self, key)} must be at least 1")
+        parts = vars(self.columns)
+        for name in self.protected:
+            if name not in parts or name in NEEDED_COLUMNS:
+                known = ", ".join(n for n in parts if n not in NEEDED_COLUMNS)
+                raise InputError(f"source.protected: {name!r} is no optional column of source.columns (those: {known})")
+        for name in NEEDED_COLUMNS:
+            if not parts[name]:
+                raise InputError(f"source.columns.{name} is empty: a log needs {', '.join(NEEDED_COLUMNS)}")
+
+    def _check_words(self) -> None:
+        """Refuse kinds, channels and units that do not exist, and a word that is both used and ignored."""
+        for setting, words, known in (
+            ("kinds", self.kinds, CANONICAL_KINDS),
+            ("channels", {**self.channels, "": self.channel}, ("web", "app", "social")),
+            ("time_unit", {"": self.time_unit or "iso"}, TIME_UNITS),
+            ("dwell_unit", {"": self.dwell_unit}, DWELL_UNITS),
+        ):
+            for theirs, ours in words.items():
+                if ours not in known:
+                    key = f"source.{setting}.{theirs}" if theirs else f"source.{setting}".replace("channels", "channel")
+                    raise InputError(f"{key}={ours} does not exist (known: {', '.join(known)})")
+        told = self.told_kinds
+        if both := sorted({word.lower() for word in self.ignored} & set(told)):
+            raise InputError(f"source.ignored: {both[0]!r} is also in source.kinds; take it out of one")
+        if absent := {"view", "purchase"} - set(told.values()):
+            raise InputError(
+                f"source.kinds names no {' and no '.join(sorted(absent))}: say which word of yours means it"
+            )
+
+    @property
+    def told_kinds(self) -> dict[str, str]:
+        """Return their word in lower case -> the canonical kind; without `kinds` the canonical words themselves."""
+        return {word.lower(): kind for word, kind in self.kinds.items()} or {kind: kind for kind in CANONICAL_KINDS}
+
+    @property
+    def used_columns(self) -> dict[str, str]:
+        """Return the canonical column -> theirs, of the columns that the log has and that may be used."""
+        return {name: theirs for name, theirs in vars(self.columns).items() if theirs and name not in self.protected}
+
+
 def _require_share(name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise InputError(f"source.{name}={value} must lie in [0, 1)")
@@ -142,4 +253,5 @@ SOURCES: dict[str, type[Source]] = {
     "market": MarketSource,
     "online_retail": OnlineRetailSource,
     "offers": OffersSource,
+    "events": EventsSource,
 }

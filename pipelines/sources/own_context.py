@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipelines import ladder, tidy
 from pipelines.errors import InputError
-from pipelines.sources import OffersSource
+from pipelines.sources import EventsSource, OffersSource
 from pipelines.sources.own_offers import roles
 from pipelines.tables import OFFERS, UTC, OffersInfo
 
@@ -29,7 +29,7 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     rung = ladder.on_rung(table["multiplier"], rungs, source.snap if source.rungs else None)
     if merged:
         table["propensity"] = np.nan  # that of a single price is not that of the rung which takes in its neighbours
-    _refuse_misfits(table[rung >= 0], rungs, source)
+    refuse_misfits(table[rung >= 0], rungs, source)
     table[categorical] = table[categorical].fillna("")
     canonical = [name for name in dict.fromkeys((*OFFERS.columns, *_GROUNDS)) if name != "rung"]
     features = [name for name in (*numeric, *categorical) if name not in canonical]
@@ -113,7 +113,7 @@ def _says(values: pd.Series, told: pd.Series) -> bool:
     return kinds == int(right.max()) + 1 == pairs and 1 < kinds <= len(values) / 2
 
 
-def _refuse_misfits(offers: pd.DataFrame, rungs: tuple[float, ...], source: OffersSource) -> None:
+def refuse_misfits(offers: pd.DataFrame, rungs: tuple[float, ...], source: OffersSource | EventsSource) -> None:
     """Refuse rungs on which no offer stands, and propensities that cannot be those of the rungs.
 
     With p the probability of the rung shown, the mean of 1 / p is the number of rungs that had a chance.

@@ -1,0 +1,320 @@
+"""The user's own event log: every layout arrives in one schema, in any number of files and buckets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipelines import clean, features, ingest
+from pipelines.config import Clean, Config, load
+from pipelines.files import read_json
+from pipelines.pricing import Guardrails
+from pipelines.sources import EventColumns, EventsSource, event_clean, event_log, events
+from pipelines.tables import EVENTS, ITEMS, SHOPPERS, OffersInfo, check
+
+ROOT = Path(__file__).parents[1]
+FEATURES = load((), ROOT / "conf").features
+NAMES = ("events", "items", "shoppers")
+PRICES = {"a": 20.0, "b": 50.0, "c": 8.0}
+
+
+@pytest.fixture(autouse=True)
+def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def shop(visits: int = 300) -> pd.DataFrame:
+    """Return a small log in the widespread layout, in the order of time."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for visit in range(visits):
+        start = pd.Timestamp("2019-10-01", tz="UTC") + pd.Timedelta(seconds=int(rng.integers(0, 40 * 86_400)))
+        user = int(rng.integers(1, 60))
+        for k in range(int(rng.integers(1, 4))):
+            item = str(rng.choice(list(PRICES)))
+            price = round(PRICES[item] * float(rng.choice([0.8, 1.0, 1.0])), 2)
+            kinds = ["view", *["cart"] * (rng.random() < 0.5), *["purchase"] * (rng.random() < 0.4)]
+            for n, kind in enumerate([*kinds, *["remove_from_cart"] * (rng.random() < 0.1)]):
+                when = (start + pd.Timedelta(minutes=2 * k, seconds=10 * n)).strftime("%Y-%m-%d %H:%M:%S UTC")
+                rows.append((when, kind, item, f"group.{item}", f"by {item}", price, user, f"v{visit}"))
+    names = ["event_time", "event_type", "product_id", "category_code", "brand", "price", "user_id", "user_session"]
+    return pd.DataFrame(rows, columns=names).sort_values("event_time", kind="stable", ignore_index=True)
+
+
+def hits(visits: int = 200) -> pd.DataFrame:
+    """Return a small log of Google-Analytics-style hits, one row per hit and item."""
+    rng = np.random.default_rng(4)
+    rows = []
+    for visit in range(visits):
+        at = 1_700_000_000_000_000 + int(rng.integers(0, 40 * 86_400)) * 1_000_000
+        item = str(rng.choice(list(PRICES)))
+        thing = {"item_id": item, "item_name": item, "item_category": f"group {item}", "quantity": 1, "currency": "EUR"}
+        thing["price"] = round(PRICES[item] * float(rng.choice([0.8, 1.0, 1.0])), 2)
+        who = {
+            "user_pseudo_id": f"{rng.integers(1, 50)}.7", "ga_session_id": visit, "device_language": "de",
+            "country": str(rng.choice(["Germany", "France"])), "user_first_touch_timestamp": at - 86_400_000_000,
+            "device_category": str(rng.choice(["mobile", "desktop"])),
+            "traffic_medium": str(rng.choice(["cpc", "social"])),
+        }  # fmt: skip
+        made = [("page_view", {}), ("view_search_results", {"search_term": "cheap tea"}), ("view_item", thing)]
+        made += [("add_to_cart", thing), ("purchase", thing)] if rng.random() < 0.4 else []
+        for n, (name, more) in enumerate(made):
+            rows.append({**who, "event_name": name, "event_timestamp": at + n * 1_000_000, **more})
+            rows[-1]["engagement_time_msec"] = 1500
+    return pd.DataFrame(rows).sort_values("event_timestamp", kind="stable", ignore_index=True)
+
+
+def mapped(name: str, path: str) -> EventsSource:
+    """Return the ready mapping of conf/source/ with another path."""
+    source = load([f"source={name}", f"source.path={path}"], ROOT / "conf").source
+    assert isinstance(source, EventsSource)
+    return source
+
+
+ECOMMERCE = mapped("events_ecommerce", "log.csv")
+
+
+def raw(source: EventsSource, out: str = "raw") -> dict[str, pd.DataFrame]:
+    """Return the raw tables of a log."""
+    event_log.write(source, Path(out))
+    return {name: pd.read_parquet(Path(out, f"{name}.parquet")) for name in NAMES}
+
+
+def cleaned(source: EventsSource, rows: int = 1_000_000) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """Return the clean tables of the raw log in `raw`, and what was set aside, read in buckets of `rows`."""
+    where = f"{rows}"
+    event_clean.write(Path("raw"), Path("clean" + where), Path("rest" + where), source, Clean(), rows)
+    kept = {name: pd.read_parquet(f"clean{where}/{name}.parquet") for name in NAMES}
+    return kept, {name: pd.read_parquet(f"rest{where}/{name}.parquet") for name in NAMES}
+
+
+def config(source: EventsSource) -> Config:
+    """Return a configuration for `source` with everything else as it comes."""
+    return Config(source, Guardrails(), {}, ("gbm",), seed=7)
+
+
+def offered(source: EventsSource) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
+    """Run ingest and clean as stages, and return the offers."""
+    ingest.main(config(source))
+    clean.main(config(source))
+    return features.made(replace(config(source), features=FEATURES))
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "kept", "lost"),
+    [
+        ("events_ecommerce", shop(), {"session_carts", "category", "spend"}, {"session_searches", "country", "tier"}),
+        ("events_analytics", hits(), {"days_since_signup", "device", "channel"}, {"page_depth", "item_rating"}),
+    ],
+)
+def test_each_ready_mapping_runs_to_its_offers(name: str, table: pd.DataFrame, kept: set[str], lost: set[str]) -> None:
+    """Raw, clean and offers come of each layout; features that carry nothing are left out with a sentence each."""
+    Path("log").mkdir()
+    table.to_parquet("log/one.parquet")
+    made, off, info = offered(mapped(name, "log"))
+    views = table[table.iloc[:, 1].eq("view") | table.get("event_name", table.iloc[:, 1]).eq("view_item")]
+    assert len(views) == len(made) + len(off)
+    assert {0.8, 1.0} <= set(info.ladder)
+    used = {*info.numeric, *info.categorical}
+    assert kept <= used
+    for feature in lost:
+        assert feature not in used
+        assert 1 == sum(f"Feature {feature!r} is left out" in sentence for sentence in info.assumptions)
+    assert not info.propensity_logged
+    ready = features.ordered(made, info)
+    assert all(ready[column].nunique(dropna=False) > 1 for column in used)
+    assert set(EVENTS.columns) == set(pd.read_parquet("data/clean/events.parquet"))
+
+
+def test_the_layout_in_any_form_is_the_same_log() -> None:
+    """One CSV, gzip, Parquet, a folder of parts and a glob give the same raw tables."""
+    table = shop()
+    half = len(table) // 2
+    for place in ("parts/2019", "globbed"):
+        Path(place).mkdir(parents=True)
+    table.to_csv("log.csv", index=False)
+    table.to_csv("log.csv.gz", index=False)
+    table.to_parquet("log.parquet")
+    for k, part in enumerate((table[:half], table[half:])):
+        part.to_csv(f"parts/2019/{k}.csv", index=False)
+        part.to_parquet(f"globbed/{k}.parquet")
+    Path("parts/_SUCCESS").touch()
+    Path("globbed/notes.txt").write_text("not a log")
+    expected = raw(ECOMMERCE, "first")
+    for k, path in enumerate(["log.csv.gz", "log.parquet", "parts", "globbed/*.parquet"]):
+        found = raw(replace(ECOMMERCE, path=path), f"raw{k}")
+        for name in NAMES:
+            pd.testing.assert_frame_equal(expected[name], found[name], obj=f"{path} {name}")
+
+
+@pytest.mark.parametrize("unit", ["iso", "seconds", "milliseconds", "microseconds"])
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_times_are_told_by_their_values(unit: str, kind: str) -> None:
+    """ISO 8601 and seconds, milliseconds or microseconds since 1970 are the same instants, and the unit is said."""
+    table = shop(20)
+    moments = pd.to_datetime(table["event_time"].str.removesuffix(" UTC"), utc=True)
+    scale = {"seconds": 1, "milliseconds": 1000, "microseconds": 1_000_000}
+    if unit != "iso":
+        table["event_time"] = moments.dt.as_unit("s").astype("int64") * scale[unit]
+    table.to_csv("log.csv", index=False) if kind == "csv" else table.to_parquet("log.parquet")
+    found = raw(replace(ECOMMERCE, path=f"log.{kind}"))["events"]["time"]
+    wanted = table["event_type"] != "remove_from_cart"
+    assert moments[wanted].dt.as_unit("us").tolist() == found.tolist()
+    assert unit == read_json(Path("raw/source.json"))["time_unit"]
+
+
+def test_buckets_make_no_difference() -> None:
+    """Many buckets set aside the same rows and keep the same as one, with ids shared across shoppers too."""
+    table = shop(400)
+    table["id"] = [f"e{k}" for k in range(len(table))]
+    extra = table.iloc[::9].copy()
+    extra.loc[extra.index[::2], "user_id"] = 61  # the same id, of another shopper
+    table.loc[5, "price"] = -1.0  # a broken row's id may be used again
+    table.loc[7, "event_type"] = "glance"
+    again = table.loc[[5, 7]].assign(price=9.0, event_type="view", user_id=62)
+    whole = pd.concat([table, extra, again], ignore_index=True)
+    whole.to_parquet("log.parquet")
+    source = replace(ECOMMERCE, path="log.parquet", columns=replace(ECOMMERCE.columns, event_id="id"))
+    raw(source)
+    (one, rest), (many, others) = cleaned(source), cleaned(source, 100)
+    for name in NAMES:
+        pd.testing.assert_frame_equal(one[name], many[name])
+        pd.testing.assert_frame_equal(rest[name], others[name])
+    counts = rest["events"]["rule"].value_counts().to_dict()
+    assert {"price_not_positive": 1, "unknown_kind": 1} == {r: n for r, n in counts.items() if r != "duplicate_id"}
+    assert counts["duplicate_id"] == (extra["event_type"] != "remove_from_cart").sum()
+    assert {"e5", "e7"} <= set(one["events"]["event_id"])
+
+
+def test_words_of_theirs_are_read_and_others_set_aside() -> None:
+    """Kinds are mapped in any case; a word in no list is set aside, an ignored one counted and left out."""
+    table = shop(30)
+    table.loc[0, "event_type"] = "VIEW"
+    table.loc[1, "event_type"] = "wink"
+    table.to_csv("log.csv", index=False)
+    event_log.write(ECOMMERCE, Path("raw"))
+    made = event_clean.write(Path("raw"), Path("clean"), Path("rest"), ECOMMERCE, Clean())
+    assert {"unknown_kind": 1} == made["events"]["rejected"]
+    ignored = int((table["event_type"] == "remove_from_cart").sum())
+    assert {"remove_from_cart": ignored} == made["events"]["ignored"]
+    assert len(table) - ignored == made["events"]["rows_in"]
+    rest = pd.read_parquet("rest/events.parquet")
+    assert ["wink"] == rest["kind"].tolist()
+    assert "view" == pd.read_parquet("clean/events.parquet")["kind"].iloc[0]
+
+
+def test_single_broken_cells_go_to_quarantine_as_they_came() -> None:
+    """A price or time that is none costs its row, which is shown as it stood."""
+    table = shop(30).astype({"price": object})
+    table.loc[0, "price"] = "twelve"
+    table.loc[1, "event_time"] = "yesterday"
+    table.to_csv("log.csv", index=False)
+    raw(ECOMMERCE)
+    _, rest = cleaned(ECOMMERCE)
+    found = rest["events"][["price", "time", "rule"]].to_dict("records")
+    assert ("twelve", "not_a_number") == (found[0]["price"], found[0]["rule"])
+    assert ("yesterday", "bad_time") == (found[1]["time"], found[1]["rule"])
+
+
+def small(rows: list[tuple[object, ...]], **more: object) -> EventsSource:
+    """Write a log of (time, kind, shopper, item, price, *further) and return its source, `more` naming the further."""
+    columns = [str(name) for name in more]
+    table = pd.DataFrame(rows, columns=["time", "kind", "shopper_id", "item_id", "price", *columns])
+    table.to_csv("small.csv", index=False)
+    return EventsSource(
+        "events", "small", path="small.csv", columns=EventColumns(**dict(zip(columns, columns, strict=True)))
+    )
+
+
+def test_shoppers_are_what_their_first_event_says() -> None:
+    """Country is that of the first event in time, missing if it is missing there; never a later one."""
+    rows = [
+        ("2026-03-03", "view", "u", "i", 5, "FR"),
+        ("2026-03-02", "view", "u", "i", 5, "DE"),
+        ("2026-03-02", "view", "w", "i", 5, None),
+        ("2026-03-04", "purchase", "w", "i", 5, "IT"),
+    ]
+    made = raw(small(rows, country=str))["shoppers"].set_index("shopper_id")["country"]
+    assert "DE" == made["u"]
+    assert pd.isna(made["w"])
+
+
+def test_a_session_ends_with_a_pause() -> None:
+    """Without a session column a new one begins after more than the pause; shoppers do not share them."""
+    rows: list[tuple[object, ...]] = [
+        (f"2026-03-02T{clock}", kind, who, "i", 5)
+        for clock, kind, who in [
+            ("09:00", "view", "u"), ("09:30", "view", "u"), ("10:00:01", "purchase", "u"), ("09:10", "view", "w"),
+        ]
+    ]  # fmt: skip
+    made = raw(small(rows))["events"]
+    assert ["1", "1", "2", "1"] == made["session_id"].tolist()
+
+
+def test_the_list_price_is_what_was_shown_most_before() -> None:
+    """The most frequent price of the preceding days, the day itself left out; at first the price shown."""
+    prices = {1: [8, 10], 2: [10, 9, 9, 9], 3: [7], 40: [6]}
+    rows: list[tuple[object, ...]] = [
+        (pd.Timestamp("2026-01-01") + pd.Timedelta(days=day, minutes=k), "view", f"u{day}", "i", price)
+        for day, shown in prices.items() for k, price in enumerate(shown)
+    ]  # fmt: skip
+    rows.append(("2026-02-10T20:00", "purchase", "u40", "i", 5))
+    source = small(rows)
+    raw(source)
+    made = cleaned(source)[0]["events"]
+    assert [8, 10, 10, 10, 10, 10, 9, 6, 5] == made["list_price"].tolist()  # after day 1: 8 and 10 once each
+
+
+def test_a_table_of_items_gives_costs_and_protected_columns_are_not_read() -> None:
+    """Costs come from the user's items; a protected column is absent everywhere."""
+    shop().to_csv("log.csv", index=False)
+    items = pd.DataFrame({"item_id": list(PRICES), "category": ["x", "y", "y"], "unit_cost": [5.0, 20.0, 2.0]})
+    items.to_csv("items.csv", index=False)
+    source = replace(ECOMMERCE, items="items.csv")
+    made, _, info = offered(source)
+    assert {"cost_share", "category"} <= {*info.numeric, *info.categorical}
+    assert {5.0, 20.0, 2.0} == set(made["unit_cost"])
+    assert info.cost_share is None
+    hidden, _, told = offered(replace(source, protected=("unit_cost",), cost_share=0.5))
+    assert "cost_share" not in told.numeric
+    assert np.allclose(hidden["unit_cost"], hidden["list_price"] * 0.5)
+
+
+def test_most_offers_keeps_whole_shoppers() -> None:
+    """A share of shoppers is kept with all their offers, with features of the whole log; the same in SQL and Python."""
+    shop(600).to_csv("log.csv", index=False)
+    every, _, _ = offered(ECOMMERCE)
+    some, _, info = offered(replace(ECOMMERCE, most_offers=len(every) // 3))
+    assert 0 < len(some) < len(every) * 2 / 3
+    same = every[every["shopper_id"].isin(some["shopper_id"])]
+    assert same["offer_id"].tolist() == some["offer_id"].tolist()
+    assert same["item_views"].tolist() == some["item_views"].tolist()
+    assert any("source.most_offers" in sentence for sentence in info.assumptions)
+    kept = events.sampled(every["shopper_id"], 1 / 3)
+    assert set(some["shopper_id"]) == set(every.loc[kept, "shopper_id"])
+
+
+def test_the_canonical_schema_is_read_as_it_stands() -> None:
+    """Tables as docs/schema.md has them need no mapping."""
+    from pipelines.market import simulate
+    from pipelines.sources import MarketSource
+
+    made = simulate(MarketSource("market", "market", days=5, shoppers=80, items=24, offers=800), seed=5)
+    for name, table in (("events", made.events), ("items", made.items), ("shoppers", made.shoppers)):
+        table.to_parquet(f"{name}.parquet")
+    source = replace(mapped("events", "events.parquet"), items="items.parquet", shoppers="shoppers.parquet")
+    raw(source)
+    kept, rest = cleaned(source)
+    assert [0, 0, 0] == [len(table) for table in rest.values()]
+    expected = made.events.sort_values(["time", "event_id"], ignore_index=True)
+    for column in ("event_id", "time", "item_id", "price", "list_price", "propensity", "dwell_seconds", "keywords"):
+        pd.testing.assert_series_equal(expected[column], kept["events"][column], check_dtype=False)
+    for name, schema in {"events": EVENTS, "items": ITEMS, "shoppers": SHOPPERS}.items():
+        assert list(schema.columns) == list(kept[name].columns)
+        check(kept[name], schema, "test")
