@@ -32,18 +32,18 @@ def written(minor: int, decimals: int) -> str:
     return f"{text[:-decimals]}.{text[-decimals:]}"
 
 
-def minor_units(price: float, scale: int, towards: float, least: float | None, most: float | None) -> int:
+def minor_units(price: float, scale: int, towards: float, least: float = math.nan, most: float = math.nan) -> int:
     """Return `price` in whole minor units, `scale` of them to the unit.
 
     A price between two minor units is moved `towards` the list price, as endings are, unless that leaves the item's
-    own bounds `least` and `most` and the other direction does not.
+    own bounds `least` and `most` (NaN: none) and the other direction does not. Nothing is free: it is at least one.
     """
     exact = price * scale
     near = round(exact)
     if abs(exact - near) <= _SLACK * max(1.0, abs(exact) * 1e-9):
-        return near
+        return near or 1
     up, down = math.ceil(exact), math.floor(exact)
     first, second = (up, down) if price < towards else (down, up)
-    if (most is not None and first > most * scale) or (least is not None and first < least * scale):
-        return second
-    return first
+    if first > most * scale or first < least * scale:  # never true of NaN
+        return second or 1
+    return first or 1

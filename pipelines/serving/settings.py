@@ -26,7 +26,7 @@ class Settings:
     port: int = 8000
     workers: int = 1
     queue: int = 32
-    pages: int = 4
+    pages: int = 8
     deadline: float = 1.0
     validity: int = 900
     jurisdiction: str | None = None

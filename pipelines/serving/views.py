@@ -21,7 +21,8 @@ class View:
     """What quotes tell of a policy, and where its inputs stand.
 
     inputs: their names in the order of `Policy.columns`. personal: which of them are personal data. switch, least,
-    most, cost, list_price, chance: the places of the terms of sale. alone: it has one price only, so nothing decides.
+    most, cost, list_price, chance: the places of the terms of sale. rungs: the ladder in words, and last, where
+    an index of -1 finds it, that there is none. alone: it has one price only, so nothing decides. explores: chance may decide.
     """
 
     policy: Policy
@@ -32,6 +33,7 @@ class View:
     decimals: int
     scale: int
     ladder: tuple[float, ...]
+    rungs: tuple[str, ...]
     inputs: tuple[str, ...]
     names: frozenset[str]
     personal: tuple[int, ...]
@@ -42,6 +44,7 @@ class View:
     cost: int
     chance: int
     alone: bool
+    explores: bool
 
     @classmethod
     def of(cls, policy: Policy, version: str | None) -> Self:
@@ -58,6 +61,7 @@ class View:
             decimals=decimals,
             scale=10**decimals,
             ladder=manifest.terms.ladder,
+            rungs=(*(f"{rung:g}" for rung in manifest.terms.ladder), "none"),
             inputs=inputs,
             names=frozenset(inputs),
             personal=tuple(place[f.name] for f in manifest.inputs if f.personal),
@@ -68,6 +72,7 @@ class View:
             cost=place["unit_cost"],
             chance=place["u"],
             alone=len(manifest.terms.ladder) == 1,
+            explores=manifest.terms.guardrails.exploration > 0,
         )
 
     def instead(self, list_price: float) -> float:
@@ -81,5 +86,10 @@ class View:
         """
         if self.alone or row[self.switch] == 0:
             return False
-        explores = drawn and self.policy.manifest.terms.guardrails.exploration > 0
-        return explores or any(row[at] == row[at] and row[at] != "" for at in self.personal)
+        if drawn and self.explores:
+            return True
+        for at in self.personal:
+            value = row[at]
+            if value == value and value != "":
+                return True
+        return False
