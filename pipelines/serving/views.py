@@ -22,7 +22,8 @@ class View:
 
     inputs: their names in the order of `Policy.columns`. personal: which of them are personal data. switch, least,
     most, cost, list_price, chance: the places of the terms of sale. rungs: the ladder in words, and last, where
-    an index of -1 finds it, that there is none. alone: it has one price only, so nothing decides. explores: chance may decide.
+    an index of -1 finds it, that there is none. alone: it has one price only, so nothing decides. explores: chance may
+    decide.
     """
 
     policy: Policy
