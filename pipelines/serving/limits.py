@@ -72,7 +72,7 @@ def parsed(body: bytes, depth: int) -> Any:
 
 def _deeper(value: Any, depth: int) -> bool:
     nested = [value]
-    for _ in range(depth + 1):
+    for _ in range(depth):
         inner: list[Any] = []
         for one in nested:
             kind = type(one)
