@@ -15,7 +15,7 @@ from pipelines.serving.endpoint import Endpoint
 from pipelines.serving.limits import Limits
 from pipelines.serving.metrics import Cells
 from pipelines.serving.overload import Gate
-from pipelines.serving.parts import Fixed, Parts
+from pipelines.serving.parts import Fixed, Held, Parts
 from pipelines.serving.quoting import Quoter
 from pipelines.serving.runtime import Policy
 
@@ -28,7 +28,7 @@ def endpoint(policy: Policy, clock: Callable[[], float] = lambda: NOON, **settin
     access = settings.pop("access", Access())
     deadline, queue = settings.pop("deadline", 60.0), settings.pop("queue", 32)
     limits, shared = settings.pop("limits", Limits()), settings.pop("shared", None)
-    parts = Parts(live=settings.pop("live", Fixed(policy)), **settings)
+    parts = Parts(live=settings.pop("live", Fixed(Held(policy))), **settings)
     quoter = Quoter(parts, Disclosures.read(), clock=clock)
     cells = Cells(shared) if isinstance(shared, Path) else Cells()
     made = Endpoint(quoter, gate=Gate(queue, 4), access=access, cells=cells, deadline=deadline, limits=limits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from policies import CATEGORICAL, NUMERIC, REQUEST, tiny_policy
 
 from pipelines.policy import TERMS_OF_SALE
 from pipelines.pricing import Guardrails
-from pipelines.serving.parts import Fixed
+from pipelines.serving.parts import Fixed, Held
 from pipelines.serving.runtime import Policy
 
 WHO = {"shopper": "s1", "item": "i1", "session": "x1"}
@@ -54,8 +55,13 @@ class ListLog:
         self.records: list[dict[str, Any]] = []
         self.acknowledged = 0
         self.bought: list[dict[str, Any]] = []
+        self.introduced: list[str] = []
 
-    def append(self, records: Sequence[dict[str, Any]]) -> Any:
+    def introduce(self, manifest: Any, digest: str) -> None:
+        self.introduced.append(digest)
+
+    def quoted(self, *records: dict[str, Any]) -> Any:
+        assert {record["digest"] for record in records} <= {*self.introduced}
         self.records += records
         return self._acknowledge()
 
@@ -63,10 +69,12 @@ class ListLog:
         await asyncio.sleep(0)
         self.acknowledged = len(self.records)
 
-    def outcomes(self, records: Sequence[dict[str, Any]]) -> None:
+    def outcome(self, *records: dict[str, Any]) -> Any:
         self.bought += records
+        return self._acknowledge()
 
-    def trouble(self) -> str | None:
+    @property
+    def failing(self) -> str | None:
         return "the disk is full" if len(self.records) > 5 else None
 
 
@@ -101,7 +109,8 @@ def test_a_signature_covers_the_quote(policy: Policy) -> None:
     facts = [signer.known[q["signature"]] for q in (first, same, other)]
     assert {
         "quote_id": first["quote_id"], "price_minor": first["price_minor"], "currency": "EUR", "item": "i1",
-        "shopper": "S1", "digest": policy.digest, "context_hash": facts[0]["context_hash"], "expires": int(NOON) + 900,
+        "shopper": "S1", "policy_digest": policy.digest, "context_hash": facts[0]["context_hash"],
+        "expires": int(NOON) + 900,
     } == facts[0]  # fmt: skip
     assert facts[0]["context_hash"] == facts[1]["context_hash"] != facts[2]["context_hash"]
     verified = ask("POST", "/quotes/verify", json={"quote": first["signature"]}).json()
@@ -122,8 +131,11 @@ def test_a_shown_price_is_given_again(policy: Policy) -> None:
     for name in ("quote_id", "price", "price_minor", "signature", "valid_until", "multiplier"):
         assert first[name] == again[name]
     assert (True, None, None) == (again["repeat"], again["propensity"], again["purchase_probability"])
-    assert [False, False, True] == [r["repeat"] for r in log.records]
-    assert [0.9, 1.0, None] == [r["rung"] for r in log.records]
+    assert [(False, None), (False, None), (True, first["quote_id"])] == [
+        (r["repeat"], r["repeat_of"]) for r in log.records
+    ]
+    assert 3 == len({r["quote_id"] for r in log.records})
+    assert [0.9, 1.1, None] == [r["rung"] for r in log.records]
     for other in ({"shopper": "s2"}, {"item": "i2"}, {"quote": "forged"}, {"personal": 0}):
         assert not _quote(ask, **{**WHO, **changed, "quote": first["signature"], **other})["repeat"]
     now[0] += 900
@@ -133,14 +145,13 @@ def test_a_shown_price_is_given_again(policy: Policy) -> None:
 def test_what_a_record_holds(policy: Policy) -> None:
     """All that off-policy learning needs, every input as it was fed, and the log has it before the caller does."""
     log = ListLog()
-    ask = asking(endpoint(policy, chance=KnownChance(lucky=0.99), log=log, live=Fixed(policy, "7")))
+    ask = asking(endpoint(policy, chance=KnownChance(lucky=0.99), log=log, live=Fixed(Held(policy, "7"))))
     quote = _quote(ask, shopper="lucky", item="i1", session="x1")
     (record,) = log.records
     assert 1 == log.acknowledged
     assert {*TERMS_OF_SALE, *NUMERIC, *CATEGORICAL} == set(record["inputs"])
-    assert (24.99, 11.5, None, "DE", 0.99) == tuple(
-        record["inputs"][n] for n in ("list_price", "unit_cost", "min_price", "country", "u")
-    )
+    assert (24.99, 11.5, "DE", 0.99) == tuple(record["inputs"][n] for n in ("list_price", "unit_cost", "country", "u"))
+    assert math.isnan(record["inputs"]["min_price"])
     expected = {
         "quote_id": quote["quote_id"], "time": NOON, "shopper": "LUCKY", "item": "i1", "session": "x1", "rung": 1.0,
         "price": float(quote["price"]), "list_price": 24.99, "unit_cost": 11.5, "propensity": 0.05, "u": 0.99,
@@ -165,7 +176,9 @@ def test_outcomes(policy: Policy) -> None:
     ask = asking(endpoint(policy, log=log))
     sent = {"outcomes": [{"quote_id": "a"}, {"quote_id": "b", "bought": False, "at": 5}]}
     assert {"taken": 2} == ask("POST", "/outcomes", json=sent).json()
-    assert [("a", True, NOON), ("b", False, 5.0)] == [(o["quote_id"], o["bought"], o["time"]) for o in log.bought]
+    assert [("a", True, NOON, 1.0), ("b", False, 5.0, 1.0)] == [
+        (o["quote_id"], o["bought"], o["time"], o["quantity"]) for o in log.bought
+    ]
     for bad, field in (
         ({}, "outcomes"), ({"outcomes": []}, "outcomes"), ({"outcomes": [5]}, "outcomes[0]"),
         ({"outcomes": [{"quote_id": "a"}, {"quote_id": ""}]}, "outcomes[1].quote_id"),
@@ -181,14 +194,14 @@ def test_a_shadow_prices_and_is_not_shown(policy: Policy, tmp_path: Path) -> Non
     tiny_policy(tmp_path, "other", beta=0.1)
     shadow, log = Policy.load(tmp_path), ListLog()
     alone = _quote(asking(endpoint(policy)))
-    beside = _quote(asking(endpoint(policy, log=log, live=Fixed(policy, shadow=shadow))))
+    beside = _quote(asking(endpoint(policy, log=log, live=Fixed(Held(policy), Held(shadow)))))
     assert alone["price"] == beside["price"]
     assert {"digest": shadow.digest, "price": shadow.quote([REQUEST])[0]["price"], "propensity": 1.0} == log.records[0][
         "shadow"
     ]
     assert log.records[0]["shadow"]["price"] != float(beside["price"])
     broken = Policy(shadow.manifest, None, shadow.numbers, shadow.words, shadow.required)
-    assert alone["price"] == _quote(asking(endpoint(policy, log=log, live=Fixed(policy, shadow=broken))))["price"]
+    assert alone["price"] == _quote(asking(endpoint(policy, log=log, live=Fixed(Held(policy), Held(broken)))))["price"]
     assert log.records[-1]["shadow"] is None
 
 

@@ -13,7 +13,7 @@ from pipelines.serving.disclosure import Disclosures
 from pipelines.serving.endpoint import Endpoint
 from pipelines.serving.metrics import Cells
 from pipelines.serving.overload import Gate
-from pipelines.serving.parts import Fixed, Live, Parts
+from pipelines.serving.parts import Fixed, Held, Live, Parts
 from pipelines.serving.quoting import Quoter
 from pipelines.serving.runtime import Policy
 
@@ -34,7 +34,7 @@ def parts(settings: Settings) -> Parts:
 
     This is where chance, signer, decision log, feature state, hot swap and the golden self-test come in.
     """
-    live = Fixed(Policy.load(folder(settings.policy)))
+    live = Fixed(Held(Policy.load(folder(settings.policy))))
     return Parts(live=live, checks={"self-test": lambda: prices(live)})
 
 
@@ -65,7 +65,9 @@ def folder(given: Path | None) -> Path:
 
 def prices(live: Live) -> str | None:
     """Return why the live policy does not price a plain context, or None."""
-    policy = live.policy
+    if live.current is None:
+        return "there is no policy yet"
+    policy = live.current.policy
     try:
         (quote,) = policy.quote([{"list_price": 10.0, "unit_cost": 1.0} if policy.manifest.listed else {}])
     except Exception as error:

@@ -113,10 +113,8 @@ class Endpoint:
         late = self.parts.contexts is not None and await self._computed(wanted, view, deadline)
         await self.gate.turn()
         made = self.quoter.page(wanted, view, late or deadline.passed)
-        if self.parts.log is not None and made.records:
-            acknowledged = self.parts.log.append(made.records)
-            if acknowledged is not None:
-                await acknowledged
+        if self.parts.log is not None:
+            await self.parts.log.quoted(*made.records)
         for counted in made.counted:
             self.cells.quote(*counted)
         return made.quotes
@@ -166,9 +164,7 @@ class Endpoint:
             raise Problem(501, "this endpoint keeps no decision log, so outcomes have nothing to belong to")
         body = parsed(await read(receive, self.limits.page_body, self.limits.body_seconds), self.limits.depth)
         records = recording.outcomes(body, self.limits.contexts, self.quoter.clock())
-        acknowledged = self.parts.log.outcomes(records)
-        if acknowledged is not None:
-            await acknowledged
+        await self.parts.log.outcome(*records)
         return Answer(orjson.dumps({"taken": len(records)}))
 
     async def events(self, scope: Any, receive: Any) -> Answer:
@@ -192,7 +188,7 @@ class Endpoint:
         if not self._started:
             failed["starting"] = "it is about to start"
         worries = {name: why for name, check in self.parts.worries.items() if (why := check()) is not None}
-        if self.parts.log is not None and (trouble := self.parts.log.trouble()) is not None:
+        if self.parts.log is not None and (trouble := self.parts.log.failing) is not None:
             worries["decision log"] = trouble
         told = {"ready": not failed, "failed": failed, "degraded": worries, "policy": self.quoter.view().facts}
         return Answer(orjson.dumps(told), status=503 if failed else 200)

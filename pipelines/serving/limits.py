@@ -11,6 +11,7 @@ import orjson
 
 from pipelines.serving.problems import Problem
 
+_NESTED = frozenset((dict, list))
 Receive = Callable[[], Awaitable[Any]]
 
 
@@ -76,12 +77,11 @@ def _deeper(value: Any, depth: int) -> bool:
         inner: list[Any] = []
         for one in nested:
             kind = type(one)
-            if kind is dict:
-                inner += [v for v in one.values() if type(v) is dict or type(v) is list]
-            elif kind is list:
-                inner += [v for v in one if type(v) is dict or type(v) is list]
-            else:
+            if kind is not dict and kind is not list:
                 return False  # only the whole value can be neither
+            values = one.values() if kind is dict else one
+            if not _NESTED.isdisjoint(map(type, values)):
+                inner += [v for v in values if type(v) in _NESTED]
         nested = inner
         if not nested:
             return False

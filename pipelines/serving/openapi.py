@@ -83,7 +83,8 @@ def document(manifest: Manifest, limits: Limits, keyed: bool) -> Schema:
             "properties": {
                 "quote_id": {"type": "string", "minLength": 1, "maxLength": LONGEST},
                 "bought": {"type": "boolean", "default": True},
-                "at": {"type": "number", "minimum": 0, "maximum": 1e11, "description": "seconds since 1970, or now"},
+                "quantity": {"type": "number", "exclusiveMinimum": 0, "maximum": 1e9, "default": 1},
+                "at": {"type": "number", "exclusiveMinimum": 0, "maximum": 4e9, "description": "seconds since 1970"},
             },
         }}}),
         "Events": _object({"events": {

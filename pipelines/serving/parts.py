@@ -10,24 +10,33 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from pipelines.manifest import Manifest
     from pipelines.serving.runtime import Policy
 
 Facts = dict[str, Any]
 
 
-class Live(Protocol):
-    """Who prices now. A request takes `policy` once and keeps it to its end, whatever is swapped meanwhile."""
+class Placed(Protocol):
+    """A policy and its version in the registry, None where it did not come from there."""
 
     @property
     def policy(self) -> Policy:
-        """The policy that is shown."""
+        """The policy."""
 
     @property
     def version(self) -> str | None:
-        """Its version in the registry, where it came from there."""
+        """Its version."""
+
+
+class Live(Protocol):
+    """Who prices now. A request takes `current` once and keeps it to its end, whatever is swapped meanwhile."""
 
     @property
-    def shadow(self) -> Policy | None:
+    def current(self) -> Placed | None:
+        """What is shown; None before there is anything."""
+
+    @property
+    def shadow(self) -> Placed | None:
         """A challenger that prices the same requests without being shown."""
 
 
@@ -42,7 +51,7 @@ class Chance(Protocol):
 
 
 class Signer(Protocol):
-    """Signs quotes, so that a checkout can honour a shown price and refuse a forged one."""
+    """Signs quotes, so that a checkout can honour a shown price and refuse a forged one. Facts: `quotes.signed`."""
 
     def sign(self, quotes: Sequence[Facts]) -> list[str]:
         """Return a token for each; a page of quotes comes at once, so that it may be signed at once."""
@@ -52,16 +61,20 @@ class Signer(Protocol):
 
 
 class Log(Protocol):
-    """The decision log."""
+    """The decision log. Records: `quotes.record`; outcomes: `recording.outcomes`."""
 
-    def append(self, records: Sequence[Facts]) -> Awaitable[Any] | None:
-        """Take what was quoted; what is returned, if anything, is awaited before the quotes are given out."""
+    def introduce(self, manifest: Manifest, digest: str) -> None:
+        """Learn what the policy is that records call by its digest; it comes before its first record."""
 
-    def outcomes(self, records: Sequence[Facts]) -> Awaitable[Any] | None:
+    def quoted(self, *records: Facts) -> Awaitable[Any]:
+        """Take what was quoted; what is returned is awaited before the quotes are given out."""
+
+    def outcome(self, *records: Facts) -> Awaitable[Any]:
         """Take purchases by quote id, likewise."""
 
-    def trouble(self) -> str | None:
-        """Return why it is not logging at the moment, or None."""
+    @property
+    def failing(self) -> str | None:
+        """Why records are being lost now, or None."""
 
 
 class Contexts(Protocol):
@@ -77,12 +90,19 @@ class Contexts(Protocol):
 
 
 @dataclass(frozen=True)
-class Fixed:
-    """A policy that stays: what an endpoint on one folder quotes by."""
+class Held:
+    """A policy and its version."""
 
     policy: Policy
     version: str | None = None
-    shadow: Policy | None = None
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A policy that stays: what an endpoint on one folder quotes by."""
+
+    current: Held
+    shadow: Held | None = None
 
 
 @dataclass(frozen=True)

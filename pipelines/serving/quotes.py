@@ -38,7 +38,7 @@ def told(
         price, multiplier, _, probability, profit, sensitivity, guardrail, fallback, propensity = answer
         personalised = view.is_personal(row, one.drawn)
     else:
-        price, probability, profit, sensitivity, propensity = view.instead(list_price), None, None, None, 1.0
+        price, probability, profit, sensitivity, propensity = view.instead(list_price), None, None, None, None
         multiplier, guardrail, fallback, personalised = price / list_price, "none", reason, False
     minor = currencies.minor_units(price, scale, list_price, row[view.least], row[view.most])
     list_minor = currencies.minor_units(list_price, scale, list_price)
@@ -79,8 +79,8 @@ def again(quote: Facts, shown: Facts, token: str, view: View) -> None:
         signature=token,
         repeat=True,
     )
-    if shown["digest"] != view.facts["digest"]:
-        quote["policy"] = {"name": None, "version": None, "digest": shown["digest"]}
+    if shown["policy_digest"] != view.facts["digest"]:
+        quote["policy"] = {"name": None, "version": None, "digest": shown["policy_digest"]}
 
 
 def signed(quote: Facts, one: Asked, pseudonym: str | None, view: View, context_hash: str, expires: int) -> Facts:
@@ -91,30 +91,31 @@ def signed(quote: Facts, one: Asked, pseudonym: str | None, view: View, context_
         "currency": view.currency,
         "item": one.item,
         "shopper": pseudonym,
-        "digest": view.facts["digest"],
+        "policy_digest": view.facts["digest"],
         "context_hash": context_hash,
         "expires": expires,
     }
 
 
 def record(
-    quote: Facts, one: Asked, row: Sequence[Any], answer: Any, pseudonym: str | None, context_hash: str,
+    quote: Facts, quote_id: str, one: Asked, inputs: Facts, answer: Any, pseudonym: str | None, context_hash: str,
     shadow: Facts | None, view: View, now: float,
 ) -> Facts:  # fmt: skip
-    """Return what off-policy learning needs of a quote; numbers that were missing are None.
+    """Return what off-policy learning needs of a quote.
 
-    rung: the multiplier that was drawn; None where the graph drew none.
+    quote_id: its own, also where it repeats another. inputs: as they were fed; NaN is a missing number. rung: the
+    multiplier that was meant, before rounding; None where the graph chose none, and then there is no propensity.
     """
-    inputs = {name: None if value != value else value for name, value in zip(view.inputs, row, strict=True)}
     repeat = quote["repeat"]
+    chosen = answer is not None and not repeat and quote["fallback"] != UNPRICEABLE
     return {
-        "quote_id": quote["quote_id"],
+        "quote_id": quote_id,
         "time": now,
         "shopper": pseudonym,
         "item": one.item,
         "session": one.session,
         "inputs": inputs,
-        "rung": None if repeat or answer is None or answer[2] < 0 else view.ladder[answer[2]],
+        "rung": view.meant[answer[2]] if chosen else None,
         "price": quote["price_minor"] / view.scale,
         "list_price": inputs["list_price"],
         "unit_cost": inputs["unit_cost"],
@@ -124,9 +125,10 @@ def record(
         "guardrail": quote["guardrail"],
         "policy": view.facts["name"],
         "version": view.version,
-        "digest": quote["policy"]["digest"] if isinstance(quote["policy"], dict) else view.facts["digest"],
+        "digest": view.facts["digest"],
         "context_hash": context_hash,
         "repeat": repeat,
+        "repeat_of": quote["quote_id"] if repeat else None,
         "personalised": quote["personalised"],
         "shadow": shadow,
     }

@@ -17,6 +17,7 @@ import orjson
 
 from pipelines.serving import quotes
 from pipelines.serving.curves import curve
+from pipelines.serving.problems import Problem
 from pipelines.serving.quotes import DEADLINE, OUTPUTS, UNPRICEABLE
 from pipelines.serving.runtime import RequestError
 from pipelines.serving.views import View
@@ -53,10 +54,14 @@ class Quoter:
         self._second, self._until = -1, ""
 
     def view(self) -> View:
-        """Return the policy that is live; a request asks once and keeps it."""
-        policy, version, seen = self.parts.live.policy, self.parts.live.version, self._view
-        if seen is None or seen.policy is not policy or seen.version != version:
-            seen = self._view = View.of(policy, version)
+        """Return the policy that is live; a request asks once and keeps it. Problem 503 before there is one."""
+        held, seen = self.parts.live.current, self._view
+        if held is None:
+            raise Problem(503, "there is no policy yet", headers={"Retry-After": "1"})
+        if seen is None or seen.policy is not held.policy or seen.version != held.version:
+            seen = self._view = View.of(held.policy, held.version)
+            if self.parts.log is not None:
+                self.parts.log.introduce(held.policy.manifest, held.policy.digest)
         return seen
 
     def page(self, wanted: Sequence[Asked], view: View, late: bool = False) -> Page:
@@ -70,21 +75,26 @@ class Quoter:
         rows = list(zip(*columns, strict=True))
         answers = [None] * len(rows) if late else self._answers(view.policy, columns)
         reason, until = DEADLINE if late else UNPRICEABLE, self._valid_until(now)
+        ids = quotes.ids(len(rows), now)
         told = [
             quotes.told(one, row, answer, view, reason, quote_id, until, texts)
-            for one, row, answer, quote_id in zip(wanted, rows, answers, quotes.ids(len(rows), now), strict=True)
+            for one, row, answer, quote_id in zip(wanted, rows, answers, ids, strict=True)
         ]
         names = self._pseudonyms(wanted)
         self._honour(wanted, rows, told, names, view, now)
-        hashes = self._sign(wanted, rows, told, names, view, now)
         records: list[Facts] = []
-        if self.parts.log is not None:
-            records = [
-                quotes.record(quote, one, row, answer, name, context_hash, shadow, view, now)
-                for quote, one, row, answer, name, context_hash, shadow in zip(
-                    told, wanted, rows, answers, names, hashes, self._shadows(wanted), strict=True
-                )
-            ]
+        if self.parts.signer is not None or self.parts.log is not None:
+            fed = [view.fed(row) for row in rows]
+            hashes = [hashlib.blake2b(orjson.dumps(inputs), digest_size=16).hexdigest() for inputs in fed]
+            self._sign(wanted, told, names, hashes, view, int(now) + self.validity)
+            if self.parts.log is not None:
+                shadows = self._shadows(wanted)
+                records = [
+                    quotes.record(
+                        told[i], ids[i], wanted[i], fed[i], answers[i], names[i], hashes[i], shadows[i], view, now
+                    )
+                    for i in range(len(told))
+                ]
         counted = [
             (q["guardrail"] or "repeat", "none" if a is None or q["repeat"] else view.rungs[a[2]], q["fallback"])
             for q, a in zip(told, answers, strict=True)
@@ -141,26 +151,23 @@ class Quoter:
                 quotes.again(quote, shown, one.token, view)
 
     def _sign(
-        self, wanted: Sequence[Asked], rows: Sequence[Any], told: list[Facts], names: list[str | None],
-        view: View, now: float,
-    ) -> list[str]:  # fmt: skip
-        """Sign what is new, and return the hash of each context as it was fed to the graph."""
-        signer = self.parts.signer
-        if signer is None and self.parts.log is None:
-            return [""] * len(told)
-        hashes = [hashlib.blake2b(orjson.dumps(row), digest_size=12).hexdigest() for row in rows]
-        if signer is not None:
-            new, expires = [at for at, quote in enumerate(told) if not quote["repeat"]], int(now) + self.validity
-            facts = [quotes.signed(told[at], wanted[at], names[at], view, hashes[at], expires) for at in new]
-            for at, token in zip(new, signer.sign(facts), strict=True):
-                told[at]["signature"] = token
-        return hashes
+        self, wanted: Sequence[Asked], told: list[Facts], names: list[str | None], hashes: list[str], view: View,
+        expires: int,
+    ) -> None:  # fmt: skip
+        """Sign what is new; a repeat keeps the signature that it came with."""
+        if self.parts.signer is None:
+            return
+        new = [at for at, quote in enumerate(told) if not quote["repeat"]]
+        facts = [quotes.signed(told[at], wanted[at], names[at], view, hashes[at], expires) for at in new]
+        for at, token in zip(new, self.parts.signer.sign(facts), strict=True):
+            told[at]["signature"] = token
 
     def _shadows(self, wanted: Sequence[Asked]) -> list[Facts | None]:
         """Return what the shadow would have quoted; whatever goes wrong with it is not the shopper's trouble."""
-        shadow = self.parts.live.shadow
-        if shadow is None:
+        held = self.parts.live.shadow
+        if held is None:
             return [None] * len(wanted)
+        shadow = held.policy
         try:
             prices, chances = shadow.answers(shadow.columns([one.context for one in wanted]), ("price", "propensity"))
         except Exception as error:

@@ -17,9 +17,9 @@ def token(body: Any) -> str:
 
 
 def outcomes(body: Any, most: int, now: float) -> list[dict[str, Any]]:
-    """Return the outcomes of {"outcomes": [{"quote_id": "…", "bought": true, "at": seconds}, …]}.
+    """Return the outcomes of {"outcomes": [{"quote_id": "…", "bought": true, "quantity": 1, "at": seconds}, …]}.
 
-    `bought` is true where it is left out, and `at` is now. Raises RequestError, which names the field.
+    `bought` is true where it is left out, `quantity` 1 and `at` now. Raises RequestError, which names the field.
     """
     found = []
     for place, one in enumerate(_array(body, "outcomes", most)):
@@ -31,9 +31,12 @@ def outcomes(body: Any, most: int, now: float) -> list[dict[str, Any]]:
             raise RequestError(f"{where}.quote_id", f"is {named(quote_id)}; expected the id of a quote, a text")
         if not isinstance(bought, bool):
             raise RequestError(f"{where}.bought", f"is {named(bought)}; expected true or false")
-        if isinstance(at, bool) or not isinstance(at, float | int) or not 0 <= at <= 1e11:
+        if isinstance(at, bool) or not isinstance(at, float | int) or not 0 < at <= 4e9:
             raise RequestError(f"{where}.at", "is not a time; expected seconds since 1970, e.g. 1772400000.5")
-        found.append({"quote_id": quote_id, "bought": bought, "time": float(at)})
+        quantity = one.get("quantity", 1.0)
+        if isinstance(quantity, bool) or not isinstance(quantity, float | int) or not 0 < quantity <= 1e9:
+            raise RequestError(f"{where}.quantity", "is no number of pieces; expected a positive one")
+        found.append({"quote_id": quote_id, "time": float(at), "bought": bought, "quantity": float(quantity)})
     return found
 
 

@@ -28,6 +28,11 @@ ANSWERS = (
 )  # fmt: skip
 _CHECKED = frozenset(TERMS_OF_SALE)  # numbers that have bounds
 _MOST = 1e12  # above it a double no longer holds every minor unit
+_BOUNDS = {
+    "list_price": (math.ulp(0.0), _MOST),
+    "u": (0.0, math.nextafter(1.0, 0.0)),
+    **dict.fromkeys(("unit_cost", "min_price", "max_price"), (0.0, _MOST)),
+}
 _HUGE = sys.float_info.max
 _NO_LIST_PRICE = (
     "this policy was learned from a table without list prices, and quotes prices themselves: leave list_price out, or "
@@ -120,19 +125,30 @@ class Policy:
         if len(rows) == 1:  # most requests; so it is as short as it can be
             get = rows[0].get
             return [[self._number(get(n), n)] for n in self.numbers] + [[self._word(get(n), n)] for n in self.words]
-        columns: list[list[Any]] = []
-        for name in self.numbers:
-            values: list[Any] = [row.get(name) for row in rows]
-            # a column of plain doubles, which most are, is looked at in one go
-            if name in _CHECKED or {*map(type, values)} != {float} or not np.isfinite(values).all():
-                values = self._each(self._number, values, name)
-            columns.append(values)
-        for name in self.words:
-            values = [row.get(name) for row in rows]
-            if {*map(type, values)} != {str} or not all(map(str.isascii, values)):
-                values = self._each(self._word, values, name)
-            columns.append(values)
-        return columns
+        names = (*self.numbers, *self.words)
+        table = zip(*[map(row.get, names) for row in rows], strict=True)
+        split = len(self.numbers)
+        return [
+            self._numbers(values, name) if at < split else self._words(values, name)
+            for at, (name, values) in enumerate(zip(names, table, strict=True))
+        ]
+
+    def _numbers(self, values: Sequence[Any], name: str) -> list[float]:
+        """Return a column of numbers: as a whole where nothing in it can be wrong, else one by one."""
+        kinds = {*map(type, values)}
+        if name not in self.required and name != "list_price" and kinds == {type(None)}:
+            return [math.nan] * len(values)
+        if kinds <= {float, int} and (name != "list_price" or self.manifest.listed) and name != "personal":
+            low, high = _BOUNDS.get(name, (-_HUGE, _HUGE))
+            # a comparison with an integer that no double holds is exact, and one with NaN is false
+            if all(map(low.__le__, values)) and all(map(high.__ge__, values)):
+                return [*map(float, values)]
+        return self._each(self._number, values, name)
+
+    def _words(self, values: Sequence[Any], name: str) -> list[str]:
+        if {*map(type, values)} == {str} and "".join(values).isascii():
+            return [*values]
+        return self._each(self._word, values, name)
 
     def answers(self, columns: Sequence[Sequence[Any]], outputs: Sequence[str] = ANSWERS) -> list[list[Any]]:
         """Return the graph's outputs, a list with an entry for each request each; `columns` as `columns` gives them."""

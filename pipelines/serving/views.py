@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
 class View:
     """What quotes tell of a policy, and where its inputs stand.
 
-    inputs: their names in the order of `Policy.columns`. personal: which of them are personal data. switch, least,
-    most, cost, list_price, chance: the places of the terms of sale. rungs: the ladder in words, and last, where
-    an index of -1 finds it, that there is none. alone: it has one price only, so nothing decides. explores: chance may
-    decide.
+    sorted_inputs, in_order: their names sorted, and what brings a row of `Policy.columns` into that order. personal:
+    which of them are personal data. switch, least, most, cost, list_price: the places of the terms of sale. rungs: the
+    ladder in words, and last, where an index of -1 finds it, that there is none; meant: likewise as multipliers, last
+    the one of last resort. alone: it has one price only, so nothing decides. explores: chance may decide.
     """
 
     policy: Policy
@@ -33,9 +34,10 @@ class View:
     currency: str
     decimals: int
     scale: int
-    ladder: tuple[float, ...]
     rungs: tuple[str, ...]
-    inputs: tuple[str, ...]
+    meant: tuple[float, ...]
+    sorted_inputs: tuple[str, ...]
+    in_order: Callable[[Sequence[Any]], tuple[Any, ...]]
     names: frozenset[str]
     personal: tuple[int, ...]
     switch: int
@@ -43,7 +45,6 @@ class View:
     least: int
     most: int
     cost: int
-    chance: int
     alone: bool
     explores: bool
 
@@ -61,9 +62,10 @@ class View:
             currency=manifest.currency,
             decimals=decimals,
             scale=10**decimals,
-            ladder=manifest.terms.ladder,
+            meant=(*manifest.terms.ladder, manifest.terms.fallback),
             rungs=(*(f"{rung:g}" for rung in manifest.terms.ladder), "none"),
-            inputs=inputs,
+            sorted_inputs=tuple(sorted(inputs)),
+            in_order=itemgetter(*(place[name] for name in sorted(inputs))),
             names=frozenset(inputs),
             personal=tuple(place[f.name] for f in manifest.inputs if f.personal),
             switch=place["personal"],
@@ -71,10 +73,13 @@ class View:
             least=place["min_price"],
             most=place["max_price"],
             cost=place["unit_cost"],
-            chance=place["u"],
             alone=len(manifest.terms.ladder) == 1,
             explores=manifest.terms.guardrails.exploration > 0,
         )
+
+    def fed(self, row: Sequence[Any]) -> dict[str, Any]:
+        """Return a row of inputs by name, sorted; NaN is a missing number."""
+        return dict(zip(self.sorted_inputs, self.in_order(row), strict=True))
 
     def instead(self, list_price: float) -> float:
         """Return the price of last resort: the list price, or what stands in its place where there is none."""
