@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pipelines.serving.settings import Settings
 
 _BACKLOG = 2048
-_QUICK = 1.0  # a worker that lived shorter than this many seconds failed at its start
+_QUICK = 1.0  # seconds; a worker that lived shorter is not replaced at once
+_HOPELESS = (1, 2, 3)  # statuses of a worker that could not start, and said why: another would fare no better
 
 
 def listener(host: str, port: int, shared: bool = False) -> socket.socket:
@@ -123,14 +124,17 @@ class Keeper:
                         continue
                     del self.children[worker]
                     if self.asked:
-                        status = status or abs(ended)
-                    elif time.monotonic() - began < _QUICK or ended == 1:
-                        # it could not start, and said why: another would fare no better
-                        status = status or abs(ended) or 1
+                        # one that was still starting dies of the signal, and that is as well
+                        status = status or (0 if ended == -signal.SIGTERM else abs(ended))
+                    elif ended in _HOPELESS:
+                        status = status or ended
                         self._stop(signal.SIGTERM, None)
                     else:
                         print(f"worker {worker} ended with status {ended}; another takes its place", file=sys.stderr)
-                        self._start(worker, port, Path(shared), lifeline)
+                        if time.monotonic() - began < _QUICK:
+                            time.sleep(_QUICK)  # whatever kills it at once is not helped by haste
+                        if not self.asked:
+                            self._start(worker, port, Path(shared), lifeline)
                 if self.asked and time.monotonic() > self.asked + self.settings.drain + self.settings.drain_delay + 5:
                     for process, _ in self.children.values():
                         process.kill()
@@ -141,6 +145,8 @@ class Keeper:
         command = [sys.executable, "-m", "pipelines.serving", *self.arguments, *inside]
         process = subprocess.Popen(command, pass_fds=(lifeline,), stdin=subprocess.DEVNULL)
         self.children[worker] = process, time.monotonic()
+        if self.asked:  # while it was being started
+            process.terminate()
 
     def _stop(self, number: int, _: FrameType | Any) -> None:
         self.asked = self.asked or time.monotonic()

@@ -182,5 +182,6 @@ async function begin() {
 }
 
 at("key").addEventListener("change", begin);
+at("keyline").addEventListener("submit", (event) => event.preventDefault());
 addEventListener("resize", () => { if (manifest) soon(); });
 begin();
