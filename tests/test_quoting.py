@@ -317,11 +317,11 @@ def test_contexts_of_the_feature_state(policy: Policy) -> None:
 
 
 def test_absent_parts_say_so(policy: Policy) -> None:
-    """Without a signer, a log or a state, what needs them is 501 and says why."""
+    """Without a signer, a log or a state, what needs them is 404 and says why."""
     ask = asking(endpoint(policy))
     for path, body in (("/quotes/verify", {"quote": "x"}), ("/outcomes", {}), ("/events", {})):
         answer = ask("POST", path, json=body)
-        assert (501, "Not attached") == (answer.status_code, answer.json()["title"])
+        assert (404, "Not here") == (answer.status_code, answer.json()["title"])
 
 
 def test_ready_waits_for_its_checks(policy: Policy) -> None:

@@ -152,7 +152,7 @@ class Endpoint:
     async def verify(self, scope: Any, receive: Any) -> Answer:
         """POST /quotes/verify: whether a signed quote is to be honoured."""
         if self.parts.signer is None:
-            raise Problem(501, "this endpoint signs no quotes")
+            raise Problem(404, "this endpoint signs no quotes")
         body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
         found = self.parts.signer.verify(recording.token(body), self.quoter.clock())
         told = {"valid": False, "reason": found} if isinstance(found, str) else {"valid": True, "quote": found}
@@ -161,7 +161,7 @@ class Endpoint:
     async def outcomes(self, scope: Any, receive: Any) -> Answer:
         """POST /outcomes: purchases by quote id."""
         if self.parts.log is None:
-            raise Problem(501, "this endpoint keeps no decision log, so outcomes have nothing to belong to")
+            raise Problem(404, "this endpoint keeps no decision log, so outcomes have nothing to belong to")
         body = parsed(await read(receive, self.limits.page_body, self.limits.body_seconds), self.limits.depth)
         records = recording.outcomes(body, self.limits.contexts, self.quoter.clock())
         await self.parts.log.outcome(*records)
@@ -170,7 +170,7 @@ class Endpoint:
     async def events(self, scope: Any, receive: Any) -> Answer:
         """POST /events: what shoppers did, for the feature state."""
         if self.parts.contexts is None:
-            raise Problem(501, "no feature state is attached, so events have nowhere to go")
+            raise Problem(404, "no feature state is attached, so events have nowhere to go")
         body = parsed(await read(receive, self.limits.page_body, self.limits.body_seconds), self.limits.depth)
         told = await self.parts.contexts.events(recording.events(body, self.limits.contexts))
         return Answer(orjson.dumps({"events": told}))
@@ -210,7 +210,13 @@ class Endpoint:
         from pipelines.serving.openapi import document
 
         view = self.quoter.view()
-        return Answer(orjson.dumps(document(view.policy.manifest, self.limits, self.access.keys is not None)))
+        names, keyed = sorted(self.quoter.disclosures.texts), self.access.keys is not None
+        told = document(view.policy.manifest, self.limits, names, keyed)
+        attached = {"/quotes/verify": self.parts.signer, "/outcomes": self.parts.log, "/events": self.parts.contexts}
+        for path, part in attached.items():
+            if part is None:
+                del told["paths"][path]
+        return Answer(orjson.dumps(told))
 
     def note(self) -> None:
         """Write what goes up and down to the metrics."""

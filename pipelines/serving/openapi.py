@@ -60,19 +60,20 @@ _KINDS = {
 }
 
 
-def document(manifest: Manifest, limits: Limits, keyed: bool) -> Schema:
-    """Return the document. keyed: an API key is asked for."""
+def document(manifest: Manifest, limits: Limits, jurisdictions: list[str], keyed: bool) -> Schema:
+    """Return the document. jurisdictions: those with a disclosure. keyed: an API key is asked for."""
+    beside = _beside(jurisdictions)
     page = {
         "type": "object",
         "required": ["contexts"],
         "properties": {
             "contexts": {"type": "array", "minItems": 1, "maxItems": limits.contexts, "items": _ref("Request")},
-            **{name: schema for name, schema in _beside().items() if name != "quote"},
+            **{name: schema for name, schema in beside.items() if name != "quote"},
         },
     }
     schemas = {
         "Context": context(manifest),
-        "Request": request(manifest),
+        "Request": request(manifest, beside),
         "Page": page,
         "Quote": quote(),
         "Quotes": _object({"quotes": {"type": "array", "items": _ref("Quote")}}),
@@ -102,10 +103,10 @@ def document(manifest: Manifest, limits: Limits, keyed: bool) -> Schema:
         "paths": {
             "/quote": _post("One context, one quote", "Request", "Quote", 503, deadline=True),
             "/quotes": _post("A page of contexts, one graph call", "Page", "Quotes", 503, deadline=True),
-            "/quotes/verify": _post("Whether a signed quote is to be honoured", "Token", None, 501),
+            "/quotes/verify": _post("Whether a signed quote is to be honoured", "Token", None),
             "/curve": _post("What stands behind a quote, rung by rung; never logged", "Request", None, 503),
-            "/outcomes": _post("Purchases by quote id", "Outcomes", None, 501),
-            "/events": _post("What shoppers did, for the feature state", "Events", None, 501),
+            "/outcomes": _post("Purchases by quote id", "Outcomes", None),
+            "/events": _post("What shoppers did, for the feature state", "Events", None),
             "/live": _get("That it runs, and which policy quotes"),
             "/ready": _get("Whether it should get requests", 503),
             "/metrics": _get("Counts of all workers, in Prometheus' format", media="text/plain"),
@@ -138,16 +139,16 @@ def context(manifest: Manifest) -> Schema:
     return {"type": "object", "properties": fields, **({"required": required} if required else {})}
 
 
-def request(manifest: Manifest) -> Schema:
+def request(manifest: Manifest, beside: Schema) -> Schema:
     """Return what a request is: a context with what is said beside it, or a context itself."""
     names = {f.name for f in manifest.inputs}
     whole = {
         "type": "object",
         "required": ["context"],
-        "properties": {"context": _ref("Context"), **_beside()},
+        "properties": {"context": _ref("Context"), **beside},
     }
     thin = context(manifest)
-    thin["properties"] |= {name: schema for name, schema in _beside().items() if name not in names}
+    thin["properties"] |= {name: schema for name, schema in beside.items() if name not in names}
     thin["properties"]["context"] = {"type": "null"}
     return {"anyOf": [whole, thin]}
 
@@ -170,14 +171,14 @@ def problem() -> Schema:
     return _object({**words, "status": {"type": "integer"}, "field": {"type": ["string", "null"]}})
 
 
-def _beside() -> Schema:
+def _beside(jurisdictions: list[str]) -> Schema:
     word = {"type": ["string", "null"], "minLength": 1, "maxLength": LONGEST}
     return {
         "shopper": {**word, "description": "with item: the same shopper sees the same price for it"},
         "item": word,
         "session": word,
         "quote": {**word, "maxLength": LONGEST_TOKEN, "description": "a signed quote that was shown before"},
-        "jurisdiction": {**word, "description": "whose disclosure is told: a key of conf/serving/disclosure.yaml"},
+        "jurisdiction": {"enum": [*jurisdictions, None], "description": "whose disclosure is told"},
         "at": {"type": ["number", "null"], "minimum": 0, "maximum": 1e11},
     }
 

@@ -10,13 +10,12 @@ TITLES = {
     400: "Malformed request",
     401: "Key missing or unknown",
     403: "Key without this scope",
-    404: "No such path",
+    404: "Not here",
     405: "No such method here",
     408: "Request too slow",
     413: "Body too large",
     422: "The request cannot be priced",
     500: "Internal error",
-    501: "Not attached",
     503: "Busy",
 }
 MEDIA = b"application/problem+json"
