@@ -83,6 +83,7 @@ class Endpoint:
 
     async def quote(self, scope: Any, receive: Any) -> Answer:
         """POST /quote: one context, one quote."""
+        self.gate.look()
         deadline, view = self._deadline(scope), self.quoter.view()
         body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
         wanted = [asked(body, view.names)]
@@ -101,7 +102,7 @@ class Endpoint:
             wanted = page(parsed(raw, self.limits.depth), view.names, self.limits.contexts)
             self.gate.enter()
             try:
-                return Answer(orjson.dumps({"quotes": await self._quotes(wanted, view, deadline)}))
+                return Answer(orjson.dumps({"quotes": await self._quotes(wanted, view, deadline, page=True)}))
             finally:
                 self.gate.leave()
         except RequestError as refused:
@@ -109,10 +110,14 @@ class Endpoint:
         finally:
             self.gate.leave_page()
 
-    async def _quotes(self, wanted: list[Asked], view: View, deadline: Deadline) -> list[Any]:
+    async def _quotes(self, wanted: list[Asked], view: View, deadline: Deadline, page: bool = False) -> list[Any]:
         late = self.parts.contexts is not None and await self._computed(wanted, view, deadline)
-        await self.gate.turn()
-        made = self.quoter.page(wanted, view, late or deadline.passed)
+        if page:
+            async with self.gate.page_turn():
+                made = self.quoter.page(wanted, view, late or deadline.passed)
+        else:
+            await self.gate.turn()
+            made = self.quoter.page(wanted, view, late or deadline.passed)
         if self.parts.log is not None:
             await self.parts.log.quoted(*made.records)
         for counted in made.counted:

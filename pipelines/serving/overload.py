@@ -4,33 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections.abc import AsyncIterator, Generator
+from contextlib import asynccontextmanager
 
 from pipelines.serving.problems import Problem
-
-_AT_ONCE = 4  # turns in one round of the event loop; between rounds, new arrivals are answered
 
 
 class Gate:
     """Lets requests price one after the other, first come first served, and holds at most `most` of them.
 
     Pricing takes the one thread of its worker, so arrivals would pile up unseen where the event loop keeps them. Here
-    they take a place, which costs microseconds, before they wait for their turn: whoever finds no place is told to
-    come again, at once, and nobody who has one waits longer than `most` requests take.
+    they take a place, which costs microseconds, before they wait for their turn in the loop's next round: whoever finds
+    no place is told to come again, at once, and nobody who has one waits longer than `most` requests take. `pages` of
+    them may be pages, of which one is priced in a round.
     """
 
     def __init__(self, most: int, pages: int) -> None:
         self.most, self.pages = most, pages
-        self.inside = 0
-        self.pages_inside = 0
-        self.refused = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-        self._called = False
+        self.inside = self.pages_inside = self.refused = 0
+        self._page = asyncio.Lock()
+
+    def look(self) -> None:
+        """Refuse with Problem 503 where there is no place: before a body is read, which takes none."""
+        if self.inside >= self.most:
+            raise self._full()
 
     def enter(self) -> None:
         """Take a place; Problem 503 where there is none. Whoever entered must leave."""
-        if self.inside >= self.most:
-            raise self._full()
+        self.look()
         self.inside += 1
 
     def leave(self) -> None:
@@ -49,28 +50,28 @@ class Gate:
 
     async def turn(self) -> None:
         """Wait for one's turn."""
-        loop = asyncio.get_running_loop()
-        mine = loop.create_future()
-        self._waiting.append(mine)
-        if not self._called:
-            self._called = True
-            loop.call_soon(self._next)
-        await mine
+        await _NEXT_ROUND
 
-    def _next(self) -> None:
-        given = 0
-        while self._waiting and given < _AT_ONCE:
-            first = self._waiting.popleft()
-            if not first.done():  # whoever was cancelled while waiting takes no turn
-                first.set_result(None)
-                given += 1
-        self._called = bool(self._waiting)
-        if self._called:
-            asyncio.get_running_loop().call_soon(self._next)
+    @asynccontextmanager
+    async def page_turn(self) -> AsyncIterator[None]:
+        """Wait for a page's turn, and let no other page have one until this one is done."""
+        async with self._page:
+            await _NEXT_ROUND
+            yield
 
     def _full(self) -> Problem:
         self.refused += 1
         return Problem(503, "as many requests as can be priced in time are waiting", headers={"Retry-After": "1"})
+
+
+class _Round:
+    """The event loop's next round, to be awaited: cheaper than a future, of which nobody would tell anything."""
+
+    def __await__(self) -> Generator[None, None, None]:
+        yield
+
+
+_NEXT_ROUND = _Round()
 
 
 class Deadline:

@@ -159,7 +159,10 @@ class Policy:
         feed = dict(zip((*self.numbers, *self.words), (*numbers, *words), strict=True))
         found = self.session.run(outputs, feed)
         return [
-            (answer[:, 0] if name in QUOTE else answer).tolist() for name, answer in zip(outputs, found, strict=True)
+            [answer.item()]
+            if answer.size == 1 and name in QUOTE
+            else (answer[:, 0] if name in QUOTE else answer).tolist()
+            for name, answer in zip(outputs, found, strict=True)
         ]
 
     def _each(self, check: Callable[[Any, str], Any], values: Sequence[Any], name: str) -> list[Any]:

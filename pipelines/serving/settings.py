@@ -25,7 +25,7 @@ class Settings:
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
-    queue: int = 32
+    queue: int = 16
     pages: int = 8
     deadline: float = 1.0
     validity: int = 900

@@ -92,6 +92,7 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
     )
     gc.collect()
     gc.freeze()  # what is loaded stays; no collection needs to look at it again
+    gc.set_threshold(10_000, 20, 20)  # a request leaves no cycles behind, so there is little to look for
     server = Server(config)
     server.run(sockets=[sockets])
     if not server.started:
