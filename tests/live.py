@@ -32,7 +32,7 @@ def endpoint(policy: Policy, clock: Callable[[], float] = lambda: NOON, **settin
     quoter = Quoter(parts, Disclosures.read(), clock=clock)
     cells = Cells(shared) if isinstance(shared, Path) else Cells()
     made = Endpoint(quoter, gate=Gate(queue, 4), access=access, cells=cells, deadline=deadline, limits=limits)
-    made._started = True
+    made.started = True
     return made
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +15,7 @@ import orjson
 
 from pipelines.serving import pages, recording
 from pipelines.serving.asked import WHOLE, Asked, asked, fields_given, page
+from pipelines.serving.describing import Answer, Described, Route
 from pipelines.serving.limits import Gone, Limits, parsed, read
 from pipelines.serving.overload import Deadline
 from pipelines.serving.problems import MEDIA, Problem
@@ -29,33 +28,18 @@ if TYPE_CHECKING:
     from pipelines.serving.overload import Gate
     from pipelines.serving.views import View
 
-JSON = b"application/json"
 _log = logging.getLogger("pricewright")
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What a route answers."""
-
-    body: bytes
-    media: bytes = JSON
-    status: int = 200
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-Route = Callable[[Any, Any], Awaitable[Answer]]
-
-
-class Endpoint:
+class Endpoint(Described):
     """The application of one worker."""
 
     def __init__(
         self, quoter: Quoter, *, gate: Gate, access: Access, cells: Cells, deadline: float = 1.0,
         limits: Limits | None = None,
     ) -> None:  # fmt: skip
-        self.quoter, self.parts, self.gate, self.access, self.cells = quoter, quoter.parts, gate, access, cells
-        self.deadline, self.limits, self.draining = deadline, limits or Limits(), False
-        self._started = False
+        super().__init__(quoter, gate, access, cells, limits or Limits())
+        self.deadline = deadline
         # path -> method -> route and the scope that its key needs
         self.routes: dict[str, dict[str, tuple[Route, str | None]]] = {
             "/quote": {"POST": (self.quote, "quote")},
@@ -180,57 +164,6 @@ class Endpoint:
         told = await self.parts.contexts.events(recording.events(body, self.limits.contexts))
         return Answer(orjson.dumps({"events": told}))
 
-    async def live(self, scope: Any, receive: Any) -> Answer:
-        """GET /live: that it runs, and which policy quotes."""
-        view = self.quoter.view()
-        return Answer(orjson.dumps({"live": True, "policy": view.facts["name"], "digest": view.facts["digest"]}))
-
-    async def ready(self, scope: Any, receive: Any) -> Answer:
-        """GET /ready: whether it should get requests, and what degrades it."""
-        failed = {name: why for name, check in self.parts.checks.items() if (why := check()) is not None}
-        if self.draining:
-            failed["draining"] = "it is about to stop"
-        if not self._started:
-            failed["starting"] = "it is about to start"
-        worries = {name: why for name, check in self.parts.worries.items() if (why := check()) is not None}
-        if self.parts.log is not None and (trouble := self.parts.log.failing) is not None:
-            worries["decision log"] = trouble
-        told = {"ready": not failed, "failed": failed, "degraded": worries, "policy": self.quoter.view().facts}
-        return Answer(orjson.dumps(told), status=503 if failed else 200)
-
-    async def metrics(self, scope: Any, receive: Any) -> Answer:
-        """GET /metrics: all workers' counts, in Prometheus' format."""
-        from pipelines.serving.metrics import told
-
-        self.note()
-        return Answer(told(self.cells), b"text/plain; version=0.0.4; charset=utf-8")
-
-    async def policy(self, scope: Any, receive: Any) -> Answer:
-        """GET /policy: the manifest."""
-        view = self.quoter.view()
-        return Answer(orjson.dumps({**asdict(view.policy.manifest), "version": view.version}))
-
-    async def openapi(self, scope: Any, receive: Any) -> Answer:
-        """GET /openapi.json."""
-        from pipelines.serving.openapi import document
-
-        view = self.quoter.view()
-        names, keyed = sorted(self.quoter.disclosures.texts), self.access.keys is not None
-        told = document(view.policy.manifest, self.limits, names, keyed)
-        attached = {"/quotes/verify": self.parts.signer, "/outcomes": self.parts.log, "/events": self.parts.contexts}
-        for path, part in attached.items():
-            if part is None:
-                del told["paths"][path]
-        return Answer(orjson.dumps(told))
-
-    def note(self) -> None:
-        """Write what goes up and down to the metrics."""
-        for name, gauge in self.parts.gauges.items():
-            self.cells.set(self.cells.place(name), gauge())
-        self.cells.set(self.cells.place("queue_length"), self.gate.inside)
-        self.cells.set(self.cells.place("refused_total"), self.gate.refused)
-        self.cells.show_policy(self.quoter.view().facts)
-
     def _file(self, path: str) -> Route:
         async def file(scope: Any, receive: Any) -> Answer:
             body, media = pages.FILES[path]
@@ -285,7 +218,7 @@ class Endpoint:
             _log.exception("the endpoint does not start")
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
-        self._started = True
+        self.started = True
         noting = asyncio.create_task(self._note_always())
         await send({"type": "lifespan.startup.complete"})
         await receive()
