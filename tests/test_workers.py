@@ -155,6 +155,27 @@ def test_a_request_that_never_ends_does_not_hold_up_the_end(folder: Path) -> Non
         assert 0 == process.wait(20)
 
 
+def test_the_watcher_runs_beside_and_comes_back(folder: Path, tmp_path: Path) -> None:
+    """What follows the registry is started with the workers, again when it dies, and ends with them."""
+    noted = tmp_path / "noted"
+    beside = f"import os, time; open({str(noted)!r}, 'a').write(str(os.getpid()) + ' '); time.sleep(600)"
+    script = f"""
+from pipelines.serving import settings, workers
+workers._PATIENCE = 0.2
+given = ["--policy", {str(folder)!r}, "--port", "0"]
+workers.Keeper(settings.read([*given, "--watch"]), given, ["-c", {beside!r}]).run()
+"""
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        _until(lambda: noted.is_file() and len(noted.read_text().split()) == 1)
+        os.kill(int(noted.read_text()), signal.SIGKILL)
+        _until(lambda: len(noted.read_text().split()) == 2)
+    finally:
+        process.terminate()
+    assert 0 == process.wait(30)
+    assert not any(_runs(watcher) for watcher in noted.read_text().split())
+
+
 def test_workers_that_cannot_start_say_why_once(tmp_path: Path) -> None:
     """A missing policy ends the parent with status 1, and so does a port on which somebody listens."""
 

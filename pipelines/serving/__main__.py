@@ -13,7 +13,7 @@ def main(arguments: list[str] | None = None) -> None:
     given = sys.argv[1:] if arguments is None else arguments
     try:
         chosen = settings.read(given)
-        if chosen.workers > 1 and chosen.lifeline is None:
+        if (chosen.workers > 1 or chosen.watch) and chosen.lifeline is None:
             workers.Keeper(chosen, given).run()
         # only a process that answers needs what prices
         from pipelines.serving import compose

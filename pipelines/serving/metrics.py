@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -19,7 +20,6 @@ _HELP = {
     "requests_total": "Requests by route and status.",
     "quotes_total": "Quotes by the guardrail that bound and the rung that was taken.",
     "fallbacks_total": "Quotes of the list price, or what stands in its place, by reason.",
-    "repeats_total": "Quotes that gave a signed price again.",
     "refused_total": "Requests that found no place in the queue.",
     "request_seconds": "Time from the head of a request to the end of its answer.",
     "queue_length": "Requests that have a place and no answer yet.",
@@ -48,6 +48,7 @@ class Cells:
         self._places: dict[Series, int] = {}
         self._policy: int | None = None
         self._latencies: dict[str, list[int]] = {}
+        self.set(self.place("worker_start_seconds"), time.time())
 
     def place(self, name: str, /, **labels: str) -> int:
         """Return where a series counts; past the last one there is room for, all count as one."""

@@ -17,8 +17,9 @@ from pipelines.errors import InputError
 class Settings:
     """What an endpoint is started with; `python -m pipelines.serving --help` says what each means.
 
-    deadline, drain, drain_delay: seconds. worker: which of the workers this process is. shared: the folder that they
-    share while they run. lifeline: a pipe of the process that started this worker; it closes when that one is gone.
+    deadline, drain, drain_delay: seconds. watch: follow the registry in a process beside the workers. worker: which of
+    the workers this process is. shared: the folder that they share while they run. lifeline: a pipe of the process that
+    started this worker; it closes when that one is gone.
     """
 
     policy: Path | None = None
@@ -33,6 +34,7 @@ class Settings:
     keys: Path | None = None
     drain: float = 20.0
     drain_delay: float = 0.0
+    watch: bool = False
     worker: int = 0
     shared: Path | None = None
     lifeline: int | None = None
@@ -80,6 +82,12 @@ def read(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         default, words = getattr(Settings, name), name.replace("_", "-")
         shown = "" if default is None else f" (default: {default})"
         parser.add_argument(f"--{words}", type=_checked(kind, words), help=text + shown, metavar=kind.__name__.upper())
+    parser.add_argument(
+        "--watch",
+        action="store_true",
+        default=None,
+        help="start `python -m pipelines.deploy --watch` beside the workers",
+    )
     for name, kind in _INTERNAL.items():
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
@@ -90,6 +98,8 @@ def read(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
                 given[name] = _checked(kind, name)(environment[variable])
             except argparse.ArgumentTypeError as error:
                 raise InputError(f"{variable}: {error}") from None
+    if "watch" not in given and environment.get("PRICEWRIGHT_WATCH"):
+        given["watch"] = environment["PRICEWRIGHT_WATCH"] not in ("0", "false", "no")
     return Settings(**given)
 
 

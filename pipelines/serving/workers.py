@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _BACKLOG = 2048
 _QUICK = 1.0  # seconds; a worker that lived shorter is not replaced at once
+_PATIENCE = 5.0  # seconds: until a watcher that ended is started again, and for it to end
+WATCHER = ("-m", "pipelines.deploy", "--watch")
 _HOPELESS = (1, 2, 3)  # statuses of a worker that could not start, and said why: another would fare no better
 
 
@@ -102,8 +104,11 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
 class Keeper:
     """The parent: starts the workers, replaces those that die, passes the signal to stop on."""
 
-    def __init__(self, settings: Settings, arguments: Sequence[str]) -> None:
+    def __init__(self, settings: Settings, arguments: Sequence[str], beside: Sequence[str] = WATCHER) -> None:
         self.settings, self.arguments = settings, list(arguments)
+        self.beside = list(beside) if settings.watch else []
+        self.watcher: subprocess.Popen[bytes] | None = None
+        self._watch_at = 0.0
         self.children: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
         self.asked = 0.0
 
@@ -115,10 +120,12 @@ class Keeper:
             lifeline, _held = os.pipe()
             for worker in range(self.settings.workers):
                 self._start(worker, port, Path(shared), lifeline)
-            print(f"{self.settings.workers} workers on {address(self.settings.host, port)}", flush=True)
+            count, where = self.settings.workers, address(self.settings.host, port)
+            print(f"{count} worker{'s' * (count > 1)} on {where}", flush=True)
             status = 0
             while self.children:
                 time.sleep(0.05)
+                self._watch()
                 for worker, (process, began) in list(self.children.items()):
                     ended = process.poll()
                     if ended is None:
@@ -139,7 +146,26 @@ class Keeper:
                 if self.asked and time.monotonic() > self.asked + self.settings.drain + self.settings.drain_delay + 5:
                     for process, _ in self.children.values():
                         process.kill()
+            self._end_watcher()
         raise SystemExit(status)
+
+    def _watch(self) -> None:
+        """Keep the watcher running; prices do not depend on it, so it is tried again for as long as it takes."""
+        if not self.beside or self.asked or time.monotonic() < self._watch_at:
+            return
+        if self.watcher is not None and (ended := self.watcher.poll()) is not None:
+            print(f"the watcher ended with status {ended}; another follows in {_PATIENCE:g} s", file=sys.stderr)
+            self.watcher, self._watch_at = None, time.monotonic() + _PATIENCE
+        elif self.watcher is None:
+            self.watcher = subprocess.Popen([sys.executable, *self.beside], stdin=subprocess.DEVNULL)
+
+    def _end_watcher(self) -> None:
+        if self.watcher is not None:
+            self.watcher.terminate()
+            try:
+                self.watcher.wait(_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.watcher.kill()
 
     def _start(self, worker: int, port: int, shared: Path, lifeline: int) -> None:
         inside = ["--worker", str(worker), "--shared", str(shared), "--lifeline", str(lifeline), "--port", str(port)]
