@@ -23,6 +23,11 @@ _HELP = {
     "refused_total": "Requests that found no place in the queue.",
     "request_seconds": "Time from the head of a request to the end of its answer.",
     "queue_length": "Requests that have a place and no answer yet.",
+    "sockets_open": "WebSockets that are open.",
+    "sockets_closed_total": "WebSockets that ended, by code; refused are those that never began.",
+    "events_total": "Events by what the feature state said of them.",
+    "contexts_total": "Contexts asked of the feature state, by whether they were computed.",
+    "feature_state_failing": "Workers that got no answer of the feature state when they last asked.",
     "policy_info": "The policy that quotes, by worker: 1.",
     "worker_start_seconds": "When each worker started, seconds since 1970.",
 }
