@@ -1,9 +1,8 @@
-"""What the feature state adds to an endpoint, put together from its settings."""
+"""What the feature state adds to an endpoint: contexts by ids, events, and what is told of its health."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pipelines.behaviour.exported import FACTS
@@ -13,38 +12,35 @@ from pipelines.serving.owning import SOCKET
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pipelines.serving.contexts import FromState
     from pipelines.serving.metrics import Cells
-    from pipelines.serving.parts import Live
+    from pipelines.serving.parts import Parts
+    from pipelines.serving.settings import Settings
 
 
-@dataclass(frozen=True)
-class Attached:
-    """Contexts by ids, and what becomes of the state when the endpoint ends."""
-
-    contexts: FromState
-    stop: Callable[[], Awaitable[None]]
-
-
-def attached(folder: Path, shared: Path | None, patience: float, cells: Cells, live: Live) -> Attached:
-    """Return the feature state of `folder` for one worker: its own, or that of the owner whose socket is in `shared`.
+def with_features(parts: Parts, folder: Path, settings: Settings, cells: Cells) -> Parts:
+    """Return the parts with the feature state of `folder`: within this process, or its owner's where there is a parent.
 
     Raises InputError where it is damaged, in use, or of other definitions than the policy that quotes learned from.
     """
+    # here, since an endpoint without a feature state starts the faster for it
     from pipelines.behaviour.facts import Facts
     from pipelines.serving.contexts import FromState
     from pipelines.serving.owner import Definitions, Owner
     from pipelines.serving.wire import Remote
 
-    definitions, facts = Definitions.read(folder), Facts(folder / FACTS)
-    state = Owner(folder) if shared is None else Remote(shared / SOCKET)
-    made = FromState(state, facts, definitions, cells, patience)
-    if live.current is not None and (why := made.misfit(live.current.policy.manifest)) is not None:
+    definitions, facts, live = Definitions.read(folder), Facts(folder / FACTS), parts.live
+    state = Owner(folder) if settings.shared is None else Remote(settings.shared / SOCKET)
+    made = FromState(state, facts, definitions, cells, settings.patience)
+
+    def misfit() -> str | None:
+        return None if live.current is None else made.misfit(live.current.policy.manifest)
+
+    if (why := misfit()) is not None:
         raise InputError(f"{folder}: {why}")
-    return Attached(made, state.close)
-
-
-def worry(made: FromState, live: Live) -> str | None:
-    """Return why contexts are not computed now, or None."""
-    misfit = None if live.current is None else made.misfit(live.current.policy.manifest)
-    return misfit or made.trouble
+    return replace(
+        parts,
+        contexts=made,
+        worries={**parts.worries, "feature state": lambda: misfit() or made.trouble},
+        gauges={**parts.gauges, "feature_state_failing": lambda: float(made.trouble is not None)},
+        stop=(*parts.stop, state.close),
+    )

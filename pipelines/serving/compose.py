@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from pipelines.files import read_json
 from pipelines.manifest import MANIFEST
 from pipelines.serving.access import Access
+from pipelines.serving.attached import with_features
 from pipelines.serving.disclosure import Disclosures
 from pipelines.serving.endpoint import Endpoint
+from pipelines.serving.limits import Limits
 from pipelines.serving.metrics import Cells
 from pipelines.serving.overload import Gate
 from pipelines.serving.parts import Fixed, Held, Live, Parts
@@ -26,7 +28,10 @@ LIST_PRICE = Path("models/baselines/list_price")
 
 def endpoint(settings: Settings) -> Endpoint:
     """Return the application of one worker. Raises InputError where it cannot start."""
-    return assembled(parts(settings), settings)
+    made, cells = parts(settings), Cells(settings.shared, settings.worker)
+    if settings.features is not None:
+        made = with_features(made, settings.features, settings, cells)
+    return assembled(made, settings, cells)
 
 
 def parts(settings: Settings) -> Parts:
@@ -38,15 +43,17 @@ def parts(settings: Settings) -> Parts:
     return Parts(live=live, checks={"self-test": lambda: prices(live)})
 
 
-def assembled(made: Parts, settings: Settings) -> Endpoint:
+def assembled(made: Parts, settings: Settings, cells: Cells) -> Endpoint:
     """Return the application of parts that are made already."""
     disclosures = Disclosures.read(default=settings.jurisdiction)
     return Endpoint(
         Quoter(made, disclosures, settings.validity),
         gate=Gate(settings.queue, settings.pages),
         access=Access.read(settings.keys),
-        cells=Cells(settings.shared, settings.worker),
+        cells=cells,
         deadline=settings.deadline,
+        limits=Limits(sockets=settings.sockets),
+        origins=tuple(filter(None, settings.origins.split(","))),
     )
 
 

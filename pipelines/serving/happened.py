@@ -20,12 +20,12 @@ CHANNELS = ("web", "app", "social")  # tables.CHANNELS, which live use must not 
 UNKNOWN_ITEM, FOREIGN = "unknown_item", "foreign_currency"
 _EARLIEST, _LATEST = 788_918_400_000_000, 4_102_444_800_000_000  # 1995 and 2100, as rules.EARLIEST and LATEST
 _MILLISECONDS = 1e11  # as tidy: a number above it cannot be in seconds
-_NUMBERS = {  # as rules._BOUNDS
+NUMBERS = {  # as rules._BOUNDS
     "dwell_seconds": (0.0, 86_400.0), "page_depth": (0.0, 10_000.0), "rating": (1.0, 5.0),
     "list_price": (1e-9, 1e9), "price": (1e-9, 1e9), "propensity": (1e-12, 1.0), "quantity": (1e-9, 1e9),
 }  # fmt: skip
-_PHRASES = {"path": 2_000, "keywords": 1_000, "text": 10_000}  # characters
-_PRICED = ("view", "purchase")
+PHRASES = {"path": 2_000, "keywords": 1_000, "text": 10_000}  # characters
+PRICED = ("view", "purchase")
 Items = Mapping[str, Mapping[str, Any]]
 
 
@@ -45,17 +45,17 @@ def read(given: Mapping[str, Any], where: str, items: Items, currency: str) -> E
     event_id, shopper, session = (_id(given, name, where) for name in ("event_id", "shopper_id", "session_id"))
     item = _id(given, "item_id", where) if kind != "search" or given.get("item_id") is not None else None
     row: dict[str, Any] = {"channel": channel}
-    for name, (low, high) in _NUMBERS.items():
+    for name, (low, high) in NUMBERS.items():
         value = given.get(name)
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, float | int) or not low <= value <= high:
             raise RequestError(f"{where}.{name}", f"is {_shown(value)}; expected a number from {low:g} to {high:g}")
         row[name] = float(value)
-    for name, most in _PHRASES.items():
+    for name, most in PHRASES.items():
         if (text := _phrase(given, name, where, most)) is not None:
             row[name] = text
-    if kind in _PRICED and "price" not in row:
+    if kind in PRICED and "price" not in row:
         raise RequestError(f"{where}.price", f"is missing; a {kind} needs the price that was shown or paid")
     at = instant(given.get("time"), f"{where}.time")
     money = given.get("currency")
