@@ -253,10 +253,11 @@ class Blocker:
             raise ImportError("blocked: " + name)
 sys.meta_path.insert(0, Blocker())
 from pathlib import Path
-from pipelines.serving import __main__, endpoint
+from pipelines.serving import __main__, compose
+from pipelines.serving.settings import Settings
 from pipelines.serving.runtime import Policy
 policy = Policy.load(Path({str(tmp_path)!r}))
-endpoint.app(policy)
+compose.endpoint(Settings(policy=Path({str(tmp_path)!r})))
 print(policy.quote([{{"list_price": 20.0}}])[0]["price"])
 """
     root = Path(__file__).parent.parent
