@@ -1,0 +1,254 @@
+"""A log that never holds up a quote: records are handed over, and a thread writes them in groups.
+
+`acknowledged` means, by policy `sync`:
+
+- `interval` (the default): the operating system has the record. A kill -9 of this process loses none that was
+  acknowledged; a crash of the machine may lose the last `sync_seconds`, after which they are on the disk.
+- `each`: the record is on the disk (one fsync for the whole group). A power cut loses none that was acknowledged.
+
+A full or failing disk never fails a quote. What cannot be written is counted and lost, `state().failing` says why, and
+writing is tried again every `retry_seconds`, until there is room.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import orjson
+
+from pipelines.errors import InputError
+from pipelines.serving import segments
+from pipelines.serving.groups import Group
+from pipelines.serving.segments import Segment
+
+_OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+_FAILURES = (sqlite3.Error, OSError)
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """How a log is written.
+
+    sync: what `acknowledged` means (see the module). sync_seconds: how long `interval` leaves a record off the disk.
+    segment_bytes, segment_seconds: a segment is sealed, and so can be learned from, when it is so large or so old.
+    patience: seconds after which a quote no longer waits for a disk that does not answer. most_waiting: records that
+    may wait in memory.
+    """
+
+    sync: Literal["interval", "each"] = "interval"
+    sync_seconds: float = 0.2
+    segment_bytes: int = 64 * 2**20
+    segment_seconds: float = 600.0
+    retry_seconds: float = 1.0
+    patience: float = 1.0
+    most_waiting: int = 50_000
+
+    def __post_init__(self) -> None:
+        """Refuse a policy that does not exist, and lengths that are none."""
+        if self.sync not in ("interval", "each"):
+            raise InputError(f"log.sync={self.sync!r} must be 'interval' or 'each'")
+        for name in ("sync_seconds", "segment_bytes", "segment_seconds", "retry_seconds", "patience", "most_waiting"):
+            if not getattr(self, name) > 0:
+                raise InputError(f"log.{name}={getattr(self, name)} must be positive")
+
+
+@dataclass(frozen=True)
+class LogState:
+    """How a log is doing, for /metrics and /ready.
+
+    acknowledged, lost: records since the start. waiting: those handed over and not yet written. failing: why records
+    are being lost now, or None. torn: bytes of records half-written by writers that died. sealed: segments.
+    """
+
+    kind: str
+    acknowledged: int
+    lost: int
+    waiting: int
+    failing: str | None
+    torn: int
+    sealed: int
+
+
+class Log:
+    """One worker's log of one kind of record, in `folder`, beside those of other workers. Safe to use from threads."""
+
+    def __init__(self, folder: Path, kind: str, worker: str = "0", settings: LogSettings | None = None) -> None:
+        """Start the writer, and seal what writers that died have left; never fails for want of a disk."""
+        if not (worker.isalnum() and worker.isascii()):
+            raise InputError(f"worker={worker!r} must be letters and digits: it is part of file names")
+        self.folder, self.kind, self.worker = folder, kind, worker
+        self.settings = settings or LogSettings()
+        self._policies: dict[str, str] = {}
+        self._lock = threading.Lock()
+        self._wake, self._stop = threading.Event(), threading.Event()
+        self._group = Group(self.settings.patience)
+        self._segment: Segment | None = None
+        self._retired: list[Segment] = []
+        self._acknowledged = self._lost = self._torn = self._sealed = 0
+        self._busy = Group.lost()  # the group that is being written
+        self._failing: str | None = None
+        self._retry_at = 0.0
+        self._unsynced = False
+        self._threads = [
+            threading.Thread(target=run, name=f"{kind}-{run.__name__.strip('_')}", daemon=True)
+            for run in (self._write_groups, self._keep)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def append(self, record: Mapping[str, Any]) -> Group:
+        """Hand over a record; `await` the group (or `wait`) to know that it is acknowledged: True, or lost: False.
+
+        Raises InputError, and logs nothing, if it cannot be written as JSON. NaN is written as null.
+        """
+        return self.append_many((record,))
+
+    def append_many(self, records: Sequence[Mapping[str, Any]]) -> Group:
+        """Hand over several records, which are written whole or not at all."""
+        try:
+            rows = [orjson.dumps(record, option=_OPTIONS) for record in records]
+        except TypeError as error:  # also orjson's own error
+            raise InputError(f"a record of {self.kind} cannot be written: {error}") from None
+        with self._lock:
+            group = self._group
+            waiting = len(group.rows)
+            if self._stop.is_set() or waiting + len(rows) > self.settings.most_waiting:
+                self._lost += len(rows)
+                group = Group.lost()
+            else:
+                group.rows += rows
+        if not waiting:
+            self._wake.set()
+        return group
+
+    def introduce(self, digest: str, manifest: Mapping[str, Any]) -> None:
+        """Let every segment from now on tell what a policy is that its records name by `digest`."""
+        self._policies[digest] = orjson.dumps(manifest, option=_OPTIONS).decode()
+
+    def state(self) -> LogState:
+        """Return how the log is doing; cheap."""
+        busy, failing = self._busy, self._failing
+        waiting = len(self._group.rows) + (0 if busy.done else len(busy.rows))
+        if busy.given_up and not busy.done:
+            failing = failing or f"the disk has not answered for {self.settings.patience:g} s"
+        if waiting >= self.settings.most_waiting:
+            failing = failing or f"{waiting} records wait to be written"
+        return LogState(self.kind, self._acknowledged, self._lost, waiting, failing, self._torn, self._sealed)
+
+    def rotate(self) -> None:
+        """Seal what was written so far as soon as the writer comes to it."""
+        if (segment := self._segment) is not None:
+            segment.opened = float("-inf")
+            self._wake.set()
+
+    def close(self, timeout: float = 10.0) -> None:
+        """Write what waits, seal the segment and stop, within about `timeout` seconds."""
+        self._stop.set()
+        self._wake.set()
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(deadline - time.monotonic(), 0.01))
+
+    def _write_groups(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            with self._lock:
+                stopping = self._stop.is_set()
+                group = self._group
+                if group.rows:
+                    self._group = Group(self.settings.patience)
+                    self._busy = group
+            if group.rows:
+                self._write(group)
+            self._retire(stopping)
+            if stopping:
+                return
+
+    def _write(self, group: Group) -> None:
+        try:
+            self._append(group.rows)
+        except _FAILURES as error:
+            self._lost += len(group.rows)
+            self._degrade(error)
+            kept = False
+        else:
+            self._acknowledged += len(group.rows)
+            if self._failing is not None:
+                _logger.warning("%s are logged again; %d were lost in all", self.kind, self._lost)
+            self._failing, self._unsynced, kept = None, True, True
+        group.finish(kept)
+
+    def _append(self, rows: list[bytes]) -> None:
+        if self._segment is None:
+            if time.monotonic() < self._retry_at:
+                raise OSError(self._failing)
+            self._segment = Segment(self.folder, self.kind, self.worker, self.settings.sync == "each")
+        for digest in self._policies.keys() - self._segment.policies:
+            self._segment.introduce(digest, self._policies[digest])
+        self._segment.append(rows)
+
+    def _degrade(self, error: Exception) -> None:
+        """Leave the segment, whose file may be what fails, and say so once."""
+        if self._segment is not None:
+            self._retired.append(self._segment)
+            self._segment = None
+        if time.monotonic() >= self._retry_at:
+            self._retry_at = time.monotonic() + self.settings.retry_seconds
+        if self._failing is None:
+            self._failing = f"{self.folder} cannot be written ({error})"
+            _logger.error("%s are not logged: %s. Quotes go on; make room there", self.kind, self._failing)
+
+    def _retire(self, stopping: bool) -> None:
+        """Hand a segment that is large or old enough to the keeper, who seals it."""
+        segment = self._segment
+        if segment is None:
+            return
+        if stopping or self._is_old(segment) or segment.size >= self.settings.segment_bytes:
+            self._segment = None
+            self._retired.append(segment)
+
+    def _is_old(self, segment: Segment) -> bool:
+        return time.monotonic() - segment.opened >= self.settings.segment_seconds
+
+    def _keep(self) -> None:
+        """Sync, seal and recover, beside the writer, which never waits for these."""
+        self._recover()
+        while not self._stop.wait(self.settings.sync_seconds):
+            if self._unsynced and self.settings.sync == "interval":
+                self._sync()
+            if (segment := self._segment) is not None and self._is_old(segment):
+                self._wake.set()
+            self._seal()
+        self._threads[0].join()
+        self._seal()
+
+    def _recover(self) -> None:
+        with suppress(*_FAILURES):
+            self._torn += segments.recover(self.folder)
+
+    def _sync(self) -> None:
+        segment, self._unsynced = self._segment, False
+        if segment is not None:
+            try:
+                segment.sync()
+            except OSError as error:
+                _logger.error("%s: what was logged may not be on the disk (%s)", segment.path, error)
+
+    def _seal(self) -> None:
+        for segment in list(self._retired):
+            try:
+                self._torn += segment.seal()
+            except _FAILURES:  # no room to fold it, or somebody reads it: later
+                continue
+            self._retired.remove(segment)
+            self._sealed += 1
