@@ -63,7 +63,7 @@ def read_certify(info: OffersInfo) -> Window:
 
 def rivals(cfg: Config, info: OffersInfo, window: Window, challenger: Manifest) -> Rivals:
     """Return what prices now and the best single multiplier, as they run."""
-    folder = incumbent_folder(registered_name(info.source))
+    folder = incumbent_folder(registered_name(info.source, info.model))
     manifest = Manifest.read(folder)
     same = manifest.graph_sha256 == challenger.graph_sha256
     running, _ = targets(graph.session((LIST_PRICE if same else folder) / GRAPH), window)

@@ -25,9 +25,9 @@ from typing import Any, Literal
 import orjson
 
 from pipelines.errors import InputError
-from pipelines.serving import segments
+from pipelines.serving import log_segments as segments
 from pipelines.serving.groups import Group
-from pipelines.serving.segments import Segment
+from pipelines.serving.log_segments import Segment
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _FAILURES = (sqlite3.Error, OSError)

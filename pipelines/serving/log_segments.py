@@ -20,6 +20,7 @@ from zlib import crc32
 
 from pipelines.errors import InputError
 
+DECISIONS, OUTCOMES = "decisions", "outcomes"  # the kinds of log, and how the names of their segments begin
 OPEN, SEALED, LOCK, TORN, DAMAGED = ".open", ".sqlite", ".lock", ".torn", ".damaged"
 FORMAT = 1
 APPLICATION = 0x50774C67  # "PwLg", in the header of the file
