@@ -30,6 +30,7 @@ from pipelines.serving.groups import Group
 from pipelines.serving.log_segments import Segment
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
+_MOST_UNSEALED = 8  # segments that a full disk leaves; no more are begun before one is sealed
 _FAILURES = (sqlite3.Error, OSError)
 _logger = logging.getLogger(__name__)
 
@@ -89,14 +90,14 @@ class Log:
         self.settings = settings or LogSettings()
         self._policies: dict[str, str] = {}
         self._lock = threading.Lock()
-        self._wake, self._stop = threading.Event(), threading.Event()
+        self._wake, self._due, self._stop = threading.Event(), threading.Event(), threading.Event()
         self._group = Group(self.settings.patience)
         self._segment: Segment | None = None
         self._retired: list[Segment] = []
         self._acknowledged = self._lost = self._torn = self._sealed = 0
         self._busy = Group.lost()  # the group that is being written
         self._failing: str | None = None
-        self._retry_at = 0.0
+        self._retry_at = self._seal_at = 0.0
         self._unsynced = False
         self._threads = [
             threading.Thread(target=run, name=f"{kind}-{run.__name__.strip('_')}", daemon=True)
@@ -154,6 +155,7 @@ class Log:
         """Write what waits, seal the segment and stop, within about `timeout` seconds."""
         self._stop.set()
         self._wake.set()
+        self._due.set()
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0.01))
@@ -190,8 +192,8 @@ class Log:
 
     def _append(self, rows: list[bytes]) -> None:
         if self._segment is None:
-            if time.monotonic() < self._retry_at:
-                raise OSError(self._failing)
+            if time.monotonic() < self._retry_at or len(self._retired) >= _MOST_UNSEALED:
+                raise OSError(self._failing or f"{len(self._retired)} segments wait to be sealed")
             self._segment = Segment(self.folder, self.kind, self.worker, self.settings.sync == "each")
         for digest in self._policies.keys() - self._segment.policies:
             self._segment.introduce(digest, self._policies[digest])
@@ -199,9 +201,11 @@ class Log:
 
     def _degrade(self, error: Exception) -> None:
         """Leave the segment, whose file may be what fails, and say so once."""
-        if self._segment is not None:
-            self._retired.append(self._segment)
-            self._segment = None
+        segment, self._segment = self._segment, None
+        if segment is not None and segment.empty:
+            segment.discard()
+        elif segment is not None:
+            self._retired.append(segment)
         if time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + self.settings.retry_seconds
         if self._failing is None:
@@ -216,6 +220,7 @@ class Log:
         if stopping or self._is_old(segment) or segment.size >= self.settings.segment_bytes:
             self._segment = None
             self._retired.append(segment)
+            self._due.set()
 
     def _is_old(self, segment: Segment) -> bool:
         return time.monotonic() - segment.opened >= self.settings.segment_seconds
@@ -223,13 +228,16 @@ class Log:
     def _keep(self) -> None:
         """Sync, seal and recover, beside the writer, which never waits for these."""
         self._recover()
-        while not self._stop.wait(self.settings.sync_seconds):
+        while not self._stop.is_set():
+            self._due.wait(self.settings.sync_seconds)
+            self._due.clear()
             if self._unsynced and self.settings.sync == "interval":
                 self._sync()
             if (segment := self._segment) is not None and self._is_old(segment):
                 self._wake.set()
             self._seal()
         self._threads[0].join()
+        self._seal_at = 0.0
         self._seal()
 
     def _recover(self) -> None:
@@ -245,10 +253,13 @@ class Log:
                 _logger.error("%s: what was logged may not be on the disk (%s)", segment.path, error)
 
     def _seal(self) -> None:
+        if time.monotonic() < self._seal_at:
+            return
         for segment in list(self._retired):
             try:
                 self._torn += segment.seal()
             except _FAILURES:  # no room to fold it, or somebody reads it: later
+                self._seal_at = time.monotonic() + self.settings.retry_seconds
                 continue
             self._retired.remove(segment)
             self._sealed += 1

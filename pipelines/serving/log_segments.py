@@ -48,6 +48,7 @@ class Segment:
         self.path = folder / (name + OPEN)
         self.opened = time.monotonic()
         self.policies: set[str] = set()
+        self.empty = True
         self._lock = _locked(self.path)
         try:
             self._db = _connected(self.path)
@@ -63,7 +64,7 @@ class Segment:
             os.fsync(self._log)
             _sync_folder(folder)
         except BaseException:
-            self._discard()
+            self.discard()
             raise
 
     def append(self, records: Sequence[bytes]) -> None:
@@ -72,6 +73,7 @@ class Segment:
         self._db.execute(
             "INSERT INTO batch (checksum, records) VALUES (?, ?)", (crc32(text), "[" + text.decode() + "]")
         )
+        self.empty = False
 
     def introduce(self, digest: str, manifest: str) -> None:
         """Keep the manifest of a policy that records speak of."""
@@ -95,8 +97,8 @@ class Segment:
         self._release()
         return torn
 
-    def _discard(self) -> None:
-        """Take away what there is of a segment that could not be made."""
+    def discard(self) -> None:
+        """Take away a segment without a record, or what there is of one that could not be made."""
         with suppress(AttributeError, sqlite3.Error):
             self._db.close()
         for end in ("", "-wal", "-shm"):

@@ -18,6 +18,7 @@ def as_offers(source: DecisionsSource, told: Mapping[str, Any]) -> OffersSource:
         kind="offers",
         name=source.name,
         currency=told["currency"],
+        rungs=tuple(told["ladder"]),
         path=source.path,
         columns=Roles(
             price="price", bought="bought", shopper="shopper_id", item="item_id", time="time",

@@ -16,6 +16,7 @@ import pandas as pd
 
 from pipelines.config import nearest
 from pipelines.errors import InputError
+from pipelines.ladder import DIGITS
 from pipelines.sources import DecisionsSource, decision_log
 from pipelines.sources.decision_log import INPUT, Logged
 
@@ -156,8 +157,15 @@ def _described(policies: Mapping[str, Mapping[str, Any]], model: str, source: De
         "categorical": [f["name"] for f in usable if f["kind"] == "word"],
         "personal": told_personal if source.personal is None else list(source.personal),
         "units": {f["name"]: f["unit"] for f in usable},
+        "ladder": _ladder(policies),
         "policies": {digest: manifest["name"] for digest, manifest in policies.items()},
     }
+
+
+def _ladder(policies: Mapping[str, Mapping[str, Any]]) -> list[float]:
+    """Return the rungs that the policies could quote, shown or not: what chance never drew may be drawn next time."""
+    terms = [manifest["terms"] for manifest in policies.values()]
+    return sorted({round(float(rung), DIGITS) for t in terms for rung in (*t["ladder"], t["fallback"])})
 
 
 def _parts(shown: pd.DataFrame, told: Told) -> pd.DataFrame:
