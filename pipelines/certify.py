@@ -96,8 +96,11 @@ def facts(
         window.logged.rung, window.logged.propensity, shown, window.info.ladder, least, window.logged.shopper
     )
     told = {k: v for k, v in (report.get("placebo") or {}).items() if k != "shows_effect"}
+    everywhere = not window.info.model  # a live policy gives most contexts a chance of few rungs
     # of earlier windows and of this one; a rung that is wrong in both is told once
-    wrong = tuple({row[0]: row for row in (*misfits(rungs), *misfits(report.get("rungs", [])))}.values())
+    wrong = tuple(
+        {row[0]: row for row in (*misfits(rungs, everywhere), *misfits(report.get("rungs", []), everywhere))}.values()
+    )
     return Facts(
         challenger=challenger.name,
         champion=against.name,

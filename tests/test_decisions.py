@@ -186,7 +186,9 @@ def test_it_is_what_a_table_of_offers_would_be(policy: tuple[Manifest, Any]) -> 
         offer="id",
         rung="meant",
     )
-    own, described = chain(OffersSource("offers", "offers", path="mine.parquet", columns=roles, cost_share=0.4))
+    own, described = chain(
+        OffersSource("offers", "offers", path="mine.parquet", columns=roles, cost_share=0.4, rungs=LADDER)
+    )
     pd.testing.assert_frame_equal(own, offers)
     assert (described.ladder, described.numeric) == (info.ladder, info.numeric)
 
