@@ -23,7 +23,7 @@ from pipelines.policy import FALLBACK_WORDS, QUOTE, TERMS_OF_SALE
 from pipelines.pricing import Guardrails
 from pipelines.serving import chance
 from pipelines.serving.decisions import Decision, DecisionLog, Outcome
-from pipelines.serving.log import LogSettings
+from pipelines.serving.log_settings import LogSettings
 from pipelines.sources import DecisionsSource, OffersSource, Roles, decision_log, decisions
 from pipelines.tables import WINDOWS, OffersInfo
 

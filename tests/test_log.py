@@ -16,14 +16,16 @@ import pytest
 
 from pipelines.errors import InputError
 from pipelines.serving import log_segments
-from pipelines.serving.log import Log, LogSettings, LogState
+from pipelines.serving.log import Log
 from pipelines.serving.log_segments import OPEN, SEALED, Segment, read, recover
+from pipelines.serving.log_settings import LogSettings, LogState
 
 QUICK = LogSettings(sync_seconds=0.02, retry_seconds=0.05)
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from pipelines.serving.log import Log, LogSettings
+from pipelines.serving.log import Log
+from pipelines.serving.log_settings import LogSettings
 
 log = Log(Path(sys.argv[1]), "decisions", sys.argv[2], LogSettings(sync=sys.argv[3], segment_bytes=200_000))
 
@@ -171,7 +173,8 @@ def test_a_full_disk_degrades_and_recovers(tmp_path: Path) -> None:
     program = """
 import json, resource, signal, sys, time
 from pathlib import Path
-from pipelines.serving.log import Log, LogSettings
+from pipelines.serving.log import Log
+from pipelines.serving.log_settings import LogSettings
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 log = Log(Path(sys.argv[1]), "decisions", "0", LogSettings(sync=sys.argv[2], sync_seconds=0.02, retry_seconds=0.05))
@@ -265,6 +268,17 @@ def test_what_is_no_record_is_refused(tmp_path: Path) -> None:
     log.close()
     assert not log.append({"n": 2}).wait(1)
     assert [{"n": 1}] == records(tmp_path)
+
+
+def test_nothing_heavy_is_imported() -> None:
+    """Keys, chance, signatures and the log load without any library of the training side."""
+    blocked = ("tensorflow", "xgboost", "sklearn", "pandas", "pyarrow", "dvc", "hydra", "omegaconf", "mlflow", "duckdb")
+    program = f"""
+import sys
+sys.modules.update(dict.fromkeys({blocked!r}))
+from pipelines.serving import chance, decisions, keys, signatures
+"""
+    assert b"" == subprocess.run([sys.executable, "-c", program], capture_output=True, check=True).stderr
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 from pipelines.errors import InputError
 from pipelines.serving.groups import Group
-from pipelines.serving.log import Log, LogSettings, LogState
+from pipelines.serving.log import Log
 from pipelines.serving.log_segments import DECISIONS, OUTCOMES
+from pipelines.serving.log_settings import LogSettings, LogState
 
 if TYPE_CHECKING:
     from pipelines.manifest import Manifest

@@ -1,6 +1,6 @@
 """A log that never holds up a quote: records are handed over, and a thread writes them in groups.
 
-`acknowledged` means, by policy `sync`:
+`acknowledged` means, by the policy `sync` of LogSettings:
 
 - `interval` (the default): the operating system has the record. A kill -9 of this process loses none that was
   acknowledged; a crash of the machine may lose the last `sync_seconds`, after which they are on the disk.
@@ -18,9 +18,8 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import orjson
 
@@ -28,55 +27,12 @@ from pipelines.errors import InputError
 from pipelines.serving import log_segments as segments
 from pipelines.serving.groups import Group
 from pipelines.serving.log_segments import Segment
+from pipelines.serving.log_settings import LogSettings, LogState
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _MOST_UNSEALED = 8  # segments that a full disk leaves; no more are begun before one is sealed
 _FAILURES = (sqlite3.Error, OSError)
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class LogSettings:
-    """How a log is written.
-
-    sync: what `acknowledged` means (see the module). sync_seconds: how long `interval` leaves a record off the disk.
-    segment_bytes, segment_seconds: a segment is sealed, and so can be learned from, when it is so large or so old.
-    patience: seconds after which a quote no longer waits for a disk that does not answer. most_waiting: records that
-    may wait in memory.
-    """
-
-    sync: Literal["interval", "each"] = "interval"
-    sync_seconds: float = 0.2
-    segment_bytes: int = 64 * 2**20
-    segment_seconds: float = 600.0
-    retry_seconds: float = 1.0
-    patience: float = 1.0
-    most_waiting: int = 50_000
-
-    def __post_init__(self) -> None:
-        """Refuse a policy that does not exist, and lengths that are none."""
-        if self.sync not in ("interval", "each"):
-            raise InputError(f"log.sync={self.sync!r} must be 'interval' or 'each'")
-        for name in ("sync_seconds", "segment_bytes", "segment_seconds", "retry_seconds", "patience", "most_waiting"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"log.{name}={getattr(self, name)} must be positive")
-
-
-@dataclass(frozen=True)
-class LogState:
-    """How a log is doing, for /metrics and /ready.
-
-    acknowledged, lost: records since the start. waiting: those handed over and not yet written. failing: why records
-    are being lost now, or None. torn: bytes of records half-written by writers that died. sealed: segments.
-    """
-
-    kind: str
-    acknowledged: int
-    lost: int
-    waiting: int
-    failing: str | None
-    torn: int
-    sealed: int
 
 
 class Log:
@@ -179,7 +135,7 @@ class Log:
     def _write(self, group: Group) -> None:
         try:
             self._append(group.rows)
-        except _FAILURES as error:
+        except Exception as error:  # whatever it is, quotes go on
             self._lost += len(group.rows)
             self._degrade(error)
             kept = False
