@@ -27,7 +27,8 @@ from pathlib import Path
 from pipelines.serving.log import Log
 from pipelines.serving.log_settings import LogSettings
 
-log = Log(Path(sys.argv[1]), "decisions", sys.argv[2], LogSettings(sync=sys.argv[3], segment_bytes=200_000, patience=60.0))
+settings = LogSettings(sync=sys.argv[3], segment_bytes=200_000, patience=60.0)
+log = Log(Path(sys.argv[1]), "decisions", sys.argv[2], settings)
 
 async def client(name):
     n = 0

@@ -30,7 +30,7 @@ from pipelines.serving.log_segments import Segment
 from pipelines.serving.log_settings import LogSettings, LogState
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
-_MOST_UNSEALED = 8  # segments that a full disk leaves; no more are begun before one is sealed
+_MOST_UNSEALED = 8  # segments that cannot be sealed; no more are begun before one can
 _FAILURES = (sqlite3.Error, OSError)
 _logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ class Log:
         self._acknowledged = self._lost = self._torn = self._sealed = 0
         self._busy = Group.lost()  # the group that is being written
         self._failing: str | None = None
-        self._retry_at = self._seal_at = 0.0
+        self._retry_at = self._seal_at = 0.0  # when to try again; 0: the last time it went well
         self._unsynced = False
         self._threads = [
             threading.Thread(target=run, name=f"{kind}-{run.__name__.strip('_')}", daemon=True)
@@ -148,7 +148,7 @@ class Log:
 
     def _append(self, rows: list[bytes]) -> None:
         if self._segment is None:
-            if time.monotonic() < self._retry_at or len(self._retired) >= _MOST_UNSEALED:
+            if time.monotonic() < self._retry_at or (self._seal_at and len(self._retired) >= _MOST_UNSEALED):
                 raise OSError(self._failing or f"{len(self._retired)} segments wait to be sealed")
             self._segment = Segment(self.folder, self.kind, self.worker, self.settings.sync == "each")
         for digest in self._policies.keys() - self._segment.policies:
@@ -218,4 +218,4 @@ class Log:
                 self._seal_at = time.monotonic() + self.settings.retry_seconds
                 continue
             self._retired.remove(segment)
-            self._sealed += 1
+            self._sealed, self._seal_at = self._sealed + 1, 0.0
