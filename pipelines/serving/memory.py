@@ -7,14 +7,12 @@ the allocator, in the arena of the thread that loaded it.
 from __future__ import annotations
 
 import ctypes
-import gc
 from functools import cache
 from typing import Any
 
 
 def give_back() -> bool:
-    """Collect what is unreachable and return free pages to the machine; return whether the C library can do it."""
-    gc.collect()
+    """Return free pages to the machine; return whether the C library can do it."""
     trim = _malloc_trim()
     if trim is None:
         return False
