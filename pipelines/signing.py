@@ -115,7 +115,10 @@ def _publish(key: Ed25519PrivateKey, path: Path, needed: bool) -> None:
     if path.is_file() and content in path.read_bytes():  # others may be trusted beside it
         return
     if path.is_file():
-        raise InputError(f"{path} is not the public key of {path.with_suffix('.key').name}: delete it, or mend --key")
+        raise InputError(
+            f"{path} does not hold the public key of the key that signs: add that below the old one, so that endpoints trust "
+            "both for a while, or delete the file, and it is made anew"
+        )
     try:
         with replacing(path) as draft:
             draft.write_bytes(content)

@@ -66,6 +66,8 @@ class Place:
             version = told.version
             return self._put(told)
         except UntrustedError as error:
+            # a file may be on its way still; anything else stays as it is until the pointer moves
+            self._again = time.monotonic() + _PATIENCE if error.code == "file" else 0.0
             self._refuse(error.code, str(error), version)
         except Exception as error:  # whatever it is, the policy that quotes must go on
             self._again = time.monotonic() + _PATIENCE
