@@ -116,8 +116,8 @@ def _publish(key: Ed25519PrivateKey, path: Path, needed: bool) -> None:
         return
     if path.is_file():
         raise InputError(
-            f"{path} does not hold the public key of the key that signs: add that below the old one, so that endpoints trust "
-            "both for a while, or delete the file, and it is made anew"
+            f"{path} does not hold the public key of the key that signs: add that below the old one, so that endpoints "
+            "trust both for a while, or delete the file, and it is made anew"
         )
     try:
         with replacing(path) as draft:
