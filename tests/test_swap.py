@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from policies import REQUEST, tiny_policy
 
 from pipelines import signing
@@ -260,3 +263,24 @@ def test_a_pointer_comes_back(tmp_path: Path) -> None:
     for folder in ("", ".", "a/b", "/a", "a\0"):
         with pytest.raises(UntrustedError):
             Pointer(folder, "2", "pricing", "0" * 64)
+
+
+def test_nothing_heavy_is_imported(made: dict[str, Path], tmp_path: Path) -> None:
+    """Verifying, testing and swapping need none of the libraries that train, not even `onnx`."""
+    pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    (tmp_path / "policy.pub").write_bytes(pem)
+    deploy(tmp_path / "live", made["one"], "1")
+    script = f"""
+import sys
+heavy = {{"tensorflow", "keras", "xgboost", "sklearn", "pandas", "dvc", "hydra", "omegaconf", "mlflow", "onnx"}}
+from pathlib import Path
+from pipelines.serving import shadow
+from pipelines.serving.swap import Live
+from pipelines.serving.trust import public_keys
+live = Live(Path({str(tmp_path / "live")!r}), public_keys(Path({str(tmp_path / "policy.pub")!r})))
+live.look()
+print(live.current.version, shadow.priced(live.current, [{{"list_price": 20.0}}])[0]["price"], heavy & set(sys.modules))
+"""
+    root = Path(__file__).parent.parent
+    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=False)
+    assert ("1 16.0 set()", "") == (done.stdout.strip(), done.stderr)
