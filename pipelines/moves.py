@@ -21,6 +21,7 @@ from pipelines.errors import InputError
 HISTORY = Path("models/history.jsonl")
 KINDS = ("promote", "restore", "to", "rollback")  # restore: the alias follows models/incumbent again
 VARIABLE = "PRICEWRIGHT_WHO"
+_SPELT = {"before": "from", "version": "to"}  # in the file, where `from` is no word of Python
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,10 @@ def note(path: Path, move: Move) -> None:
         if end < len(before):
             print(f"history: the last line of {path} was torn (a crash while writing) and is cut off", file=sys.stderr)
             os.ftruncate(file.fileno(), end)
-        os.write(file.fileno(), (json.dumps(asdict(move), ensure_ascii=False) + "\n").encode())
+        os.write(
+            file.fileno(),
+            (json.dumps({_SPELT.get(k, k): v for k, v in asdict(move).items()}, ensure_ascii=False) + "\n").encode(),
+        )
         os.fsync(file.fileno())
     handle = os.open(path.parent, os.O_RDONLY)  # the entry of a new file too
     try:
@@ -129,12 +133,12 @@ def withdrawn(known: tuple[Move, ...], graph_sha256: str) -> Move | None:
 def _move(line: bytes, where: str) -> Move:
     try:
         values = json.loads(line)
-        names = {f.name for f in fields(Move)}
-        if not isinstance(values, dict) or set(values) != names:
+        names = {_SPELT.get(f.name, f.name): f.name for f in fields(Move)}
+        if not isinstance(values, dict) or set(values) != set(names):
             raise ValueError(f"it must hold the words {', '.join(sorted(names))}")
-        if not all(isinstance(v, str) or (name == "before" and v is None) for name, v in values.items()):
+        if not all(isinstance(v, str) or (name == "from" and v is None) for name, v in values.items()):
             raise ValueError("every word must be a text")
-        return Move(**values)
+        return Move(**{names[name]: v for name, v in values.items()})
     except (ValueError, InputError) as error:
         raise InputError(
             f"{where} is damaged ({error}): mend it from a backup; without it, nobody knows what to roll back to. To "

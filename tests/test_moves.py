@@ -28,7 +28,7 @@ def test_lines_are_only_added(tmp_path: Path) -> None:
     note(path, replace(move("7", "6"), model="pricing-offers"))
     assert path.read_bytes().startswith(before)
     assert (move("1", None), move("2", "1")) == moves.moves(path, "pricing")
-    assert {"at", "who", "before", "version", "why"} <= set(json.loads(before))
+    assert {"at", "who", "from", "to", "why"} <= set(json.loads(before))
 
 
 def test_a_torn_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
