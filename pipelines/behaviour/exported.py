@@ -6,7 +6,7 @@ Reading them needs no Hydra. What is written leaves out what stands at its defau
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from pipelines.behaviour.definitions import Feature, FeatureSet
@@ -62,9 +62,9 @@ def misfits(features: FeatureSet, inputs: tuple[Field, ...], learned: Mapping[st
         elif theirs is not None and field.name in theirs.features:
             was = theirs.features[field.name]
             found += [
-                f"{field.name}.{key}: {getattr(feature, key)!r} instead of {getattr(was, key)!r}"
-                for key in (f.name for f in fields(Feature) if f.name not in _SAME_PRICES)
-                if getattr(feature, key) != getattr(was, key)
+                f"{field.name}.{f.name}: {_value(feature, f.name)!r} instead of {_value(was, f.name)!r}"
+                for f in fields(Feature)
+                if f.name not in _SAME_PRICES and _value(feature, f.name) != _value(was, f.name)
             ]
             now, then = features.forget.get(feature.entity), theirs.forget.get(feature.entity)
             if now != then:
@@ -75,9 +75,11 @@ def misfits(features: FeatureSet, inputs: tuple[Field, ...], learned: Mapping[st
 
 
 def _plain(feature: Feature) -> dict[str, Any]:
-    told = {}
-    for f in fields(Feature):
-        value = getattr(feature, f.name)
-        if f.default is MISSING or value != f.default:
-            told[f.name] = list(value) if isinstance(value, tuple) else value
-    return told
+    values = {f.name: _value(feature, f.name) for f in fields(Feature) if _value(feature, f.name) != f.default}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def _value(feature: Feature, name: str) -> Any:
+    """Return what a feature says; what was read by Hydra has lists where others have tuples."""
+    value = getattr(feature, name)
+    return tuple(value) if isinstance(value, list) else value

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.config import nearest
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 from pipelines.ladder import DIGITS
 from pipelines.sources import DecisionsSource, decision_log
 from pipelines.sources.decision_log import INPUT, Logged
