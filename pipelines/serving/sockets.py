@@ -81,8 +81,7 @@ class Sockets:
                 await asyncio.wait({next_, ending}, return_when=asyncio.FIRST_COMPLETED)
                 if not next_.done():
                     next_.cancel()
-                    await self._close(send, ENDING)
-                    return ENDING
+                    break
                 message = next_.result()
                 if message["type"] == "websocket.disconnect":
                     return int(message.get("code") or 1005)
@@ -93,6 +92,10 @@ class Sockets:
                 except TimeoutError:
                     await self._close(send, SLOW)
                     return SLOW
+                if ending.done():
+                    break
+            await self._close(send, ENDING)
+            return ENDING
         finally:
             ending.cancel()
 
