@@ -102,7 +102,7 @@ def test_a_socket_lives_through_events_and_ends_with_1012(served: tuple[subproce
 
 
 def test_who_does_not_read_is_cut_off_and_nobody_else(policy: Path) -> None:
-    """A client with a full buffer gets 1013, or is cut; the other is answered meanwhile."""
+    """A client with a full buffer finds 1013 behind what it left unread; the other is answered meanwhile."""
     with started(policy, *POLICY, "--quote-key", "none", "--log", "none") as (_, port):
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -114,6 +114,16 @@ def test_who_does_not_read_is_cut_off_and_nobody_else(policy: Path) -> None:
             until(lambda: 'sockets_closed_total{code="1013"} 1.0' in get(port, "/metrics")[1])
             quick.send(json.dumps({"screen": [REQUEST]}))
             assert 1 == len(json.loads(quick.recv(10))["quotes"])
+            assert 1013 == _last_code(client)
+
+
+def _last_code(client: ClientConnection) -> int | None:
+    """Read to the end, and return the code that it ends with."""
+    try:
+        while True:
+            client.recv(10)
+    except ConnectionClosed as closed:
+        return None if closed.rcvd is None else closed.rcvd.code
 
 
 def test_a_state_of_other_definitions_stops_the_start(policy: Path, tmp_path: Path) -> None:

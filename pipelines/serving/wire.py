@@ -54,6 +54,8 @@ async def listen(owner: Owner, path: Path) -> asyncio.Server:
                 await writer.drain()
         except (OSError, ValueError, TypeError, asyncio.IncompleteReadError):
             pass  # the worker went, or is none
+        except asyncio.CancelledError:
+            pass  # this process ends; asyncio would report it as a fault
         finally:
             writer.close()
 
