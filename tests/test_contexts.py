@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
@@ -196,6 +197,39 @@ def test_what_the_request_brings_is_taken_as_it_is(ask: Ask) -> None:
     _same_quotes(ask("POST", "/quote", json={"list_price": 30.0}).json(), alone)
 
 
+def test_a_curve_by_ids_is_that_of_the_whole_context(ask: Ask) -> None:
+    """What stands behind a quote can be looked at in both ways."""
+    ask("POST", "/events", json={"events": [event("a", dwell_seconds=140.0)]})
+    whole = {"list_price": 24.99, "unit_cost": 11.5, "country": "DE", "category": "garden", "session_dwell": 140.0}
+    by_ids, given = (ask("POST", "/curve", json=body).json() for body in (IDS, {"context": whole}))
+    assert given == by_ids
+
+
+def test_requests_and_events_are_as_described(ask: Ask) -> None:
+    """The document takes ids for a context, knows what an event is, and what is answered."""
+    document = ask("GET", "/openapi.json").json()
+
+    def fits(name: str, value: Any) -> bool:
+        schema = {"$ref": f"#/components/schemas/{name}", "components": document["components"]}
+        return jsonschema.Draft202012Validator(schema).is_valid(value)
+
+    assert {"/events", "/ws"} <= set(document["paths"])
+    for body in (IDS, {**IDS, "list_price": 30.0}, {"shopper": "ada"}, {**IDS, "item": None}):
+        assert (200 if fits("Request", body) else 422) == ask("POST", "/quote", json=body).status_code
+    changes: tuple[dict[str, Any], ...] = (
+        {}, {"kind": "search", "item_id": None, "price": None}, {"kind": "review", "price": None, "rating": 4},
+        {"price": None}, {"item_id": None}, {"kind": "glance"}, {"channel": None}, {"rating": 9}, {"shopper_id": ""},
+        {"time": "2026-03-02T11:13:20Z"}, {"time": None}, {"path": 5}, {"currency": "USD"}, {"currency": 1},
+    )  # fmt: skip
+    for number, change in enumerate(changes):
+        events = {"events": [event(f"e{number}") | change]}
+        answer = ask("POST", "/events", json=events)
+        assert (200 if fits("Events", events) else 422) == answer.status_code, change
+        assert fits("Taken" if answer.status_code == 200 else "Problem", answer.json())
+    message = {**HERE, "id": 1, "screen": ["tea", {"item": "lamp", **HERE}], "events": [event("z")]}
+    assert fits("Message", message)
+
+
 def test_a_page_of_ids_shares_shopper_and_session(ask: Ask) -> None:
     """A list page names its items only; the refusal of one names its place among contexts that came whole."""
     page = {**HERE, "contexts": [{"item": "tea"}, {"context": {"list_price": 5.0}}, {"item": "lamp"}]}
@@ -239,6 +273,7 @@ def test_a_state_that_does_not_answer_costs_no_price(policy: Policy, tmp_path: P
     state = contexts(folder(tmp_path), _Away(seconds), patience=0.05)
     worries = {"feature state": lambda: state.trouble}
     ask = asking(endpoint(policy, contexts=state, worries=worries))
+    assert 503 == ask("POST", "/curve", json=IDS).status_code
     quote = ask("POST", "/quote", json=IDS).json()
     assert ("24.99", "no_context", None, False) == tuple(
         quote[name] for name in ("price", "fallback", "propensity", "personalised")

@@ -142,12 +142,16 @@ class Endpoint(Described):
 
     async def curve(self, scope: Any, receive: Any) -> Answer:
         """POST /curve: what stands behind a quote, rung by rung. It is a question, not an offer: nothing is logged."""
+        deadline, view = self._deadline(scope), self.quoter.view()
         body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
-        view = self.quoter.view()
+        one = asked(body, view.names)
         self.gate.enter()
         try:
+            late = self.parts.contexts is not None and await self._computed([one], view, deadline)
+            if late or one.instead is not None:
+                raise Problem(503, "the feature state does not answer", headers={"Retry-After": "1"})
             await self.gate.turn()
-            return Answer(orjson.dumps(self.quoter.curve(asked(body, view.names), view)))
+            return Answer(orjson.dumps(self.quoter.curve(one, view)))
         finally:
             self.gate.leave()
 
