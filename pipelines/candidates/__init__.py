@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines.candidates.terms import Terms
 from pipelines.demand import Curve, DemandModel, Encode, mean_curve, side_by_side
 from pipelines.encoder import Encoder
 from pipelines.files import read_json, write_json
@@ -39,6 +40,7 @@ class Candidate:
     model: DemandModel
     family: str
     controls: Controls
+    terms: Terms = Terms()  # noqa: RUF009 - frozen, so one for all does no harm
 
     weights = (1.0,)
 
@@ -46,7 +48,7 @@ class Candidate:
         """Return the one curve of every row, (N, K); columns are found by name, others are ignored."""
         views = self.controls.serving(self.encoder.encode(table), table)
         with np.errstate(over="ignore"):  # log-odds of -1000 are a probability of 0
-            return [self._mean([self.curve.probability(self.model.coefficients(z)) for z in views])]
+            return [self._mean([self.curve.probability(self.model.coefficients(self.terms.beside(z))) for z in views])]
 
     def graph(self, inputs: dict[str, Var], encode: Encode) -> list[Array]:
         """Return the same as an ndonnx array, (N, K) double."""
@@ -59,7 +61,7 @@ class Candidate:
     def save(self, folder: Path) -> None:
         """Write demand.json (kind, encoder, curve), the controls and the model's own files."""
         folder.mkdir(parents=True, exist_ok=True)
-        told = {"encoder": self.encoder.to_json(), "curve": self.curve.to_json()}
+        told = {"encoder": self.encoder.to_json(), "curve": self.curve.to_json(), "terms": self.terms.to_json()}
         write_json(folder / "demand.json", {"kind": "candidate", "family": self.family, **told})
         self.controls.save(folder)
         self.model.save(folder)
@@ -75,6 +77,7 @@ class Candidate:
             family_module(told["family"]).load(folder),
             told["family"],
             Controls.load(folder),
+            Terms.from_json(told["terms"]),
         )
 
 
@@ -86,7 +89,13 @@ def graph_of(candidates: Sequence[Candidate], encode: Encode) -> list[Array]:
     import ndonnx as ndx
     import spox.opset.ai.onnx.v21 as op
 
-    views = [(c, z) for c in candidates for z in c.controls.graph(encode(c.encoder), encode)]
+    made: dict[tuple[int, Terms], Var] = {}  # candidates that learned from the same offers share their terms
+    views = []
+    for c in candidates:
+        for z in c.controls.graph(encode(c.encoder), encode):
+            if (id(z), c.terms) not in made:
+                made[id(z), c.terms] = c.terms.graph(z)
+            views.append((c, made[id(z), c.terms]))
     found: dict[int, list[Array]] = {id(c): [] for c in candidates}
     for link in dict.fromkeys(c.curve.link for c in candidates):
         alike = [(c, ndx.asarray(c.model.graph(z))) for c, z in views if c.curve.link == link]

@@ -27,6 +27,12 @@ _LEAST_VARIANCE = 1e-6  # of a weight: below it the weight is as good as none
 _PIVOT = 1.0  # penalty of the pivot: it stays at the mean price where slopes hardly differ, and nothing tells it
 
 
+def regressors(window: Learning) -> Floats:
+    """Return the columns of the regression, (N, 2 D): z, and -t z."""
+    z = window.z.astype(np.float64)
+    return np.hstack([z, -window.t[:, None] * z])
+
+
 def newton(columns: Floats, window: Learning, strength: float | Floats, start: Floats) -> Floats:
     """Return the weights, (P,), that maximise the penalised log likelihood of eta = columns @ weights.
 

@@ -54,6 +54,7 @@ class Settings:
     weight_decay: float = 0.1
     averaging: float = 0.98
     base_l2: tuple[float, ...] = linear.Settings.l2
+    terms: int = 0
     stop: int | None = None
     logs: str | None = None
 

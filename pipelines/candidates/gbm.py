@@ -49,6 +49,7 @@ class Settings:
     threads: int = 2
     base_l2: tuple[float, ...] = linear.Settings.l2
     base_slopes: tuple[str, ...] = linear.SLOPES
+    terms: int = 40
 
     def __post_init__(self) -> None:
         """Refuse settings under which no tree can grow, naming the value."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.candidates import Candidate, History, family_module, linear, shapes
+from pipelines.candidates import Candidate, History, family_module, linear, shapes, terms
 from pipelines.candidates.controls import Controls
 from pipelines.candidates.shapes import Shown
 from pipelines.encoder import Encoder
@@ -52,16 +52,22 @@ def learn(
     family, beside = family_module(settings.family), controls or Controls()
     encoder = read or Encoder.fit(fit, *columns)
     shown, later = (_shown(encoder, beside, table) for table in (fit, select))
+    _, curve, _ = shapes.choose(shown, later, rungs, shapes.plain(settings.curve), seed)
+    added = terms.found(shown.under(curve), settings.terms, seed)
+    shown, later = (window.widened(added) for window in (shown, later))
     shape, curve, losses = shapes.choose(shown, later, rungs, settings.curve, seed)
     model, history, settled = family.fit(shown.under(curve), later.under(curve), settings, seed)
-    trial = Candidate(encoder, curve, model, settings.family, beside)
+    trial = Candidate(encoder, curve, model, settings.family, beside, added)
 
     both = pd.concat([fit, select], ignore_index=True)
     encoder = read or Encoder.fit(both, *columns)
     shown = _shown(encoder, beside, both)
+    added = terms.found(shown.under(curve), settings.terms, seed)
+    shown = shown.widened(added)
     curve = shapes.fitted(shape, shown, curve, seed)
     model, *_ = family.fit(shown.under(curve), None, settled, seed)
-    return Learned(trial, Candidate(encoder, curve, model, settings.family, beside), history, settled, shape, losses)
+    demand = Candidate(encoder, curve, model, settings.family, beside, added)
+    return Learned(trial, demand, history, settled, shape, losses)
 
 
 def regress(

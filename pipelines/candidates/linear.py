@@ -14,7 +14,7 @@ import numpy as np
 
 from pipelines.candidates import History
 from pipelines.candidates._progress import steps
-from pipelines.candidates._regression import LARGEST_LOG_SLOPE, curved, newton, relevant
+from pipelines.candidates._regression import LARGEST_LOG_SLOPE, curved, newton, regressors, relevant
 from pipelines.demand import SMALLEST_BETA, Learning, log_loss
 from pipelines.errors import InputError
 from pipelines.files import read_json, write_json
@@ -33,7 +33,8 @@ _HANDICAP = 4.0  # nats that an `exp` slope must gain: where nothing tells, the 
 class Settings:
     """How the regression is fitted: the strengths `l2` and the kinds of slope, of SLOPES, among which it is chosen.
 
-    relevance: rounds in which every weight then learns a strength of its own; 0 = one strength for all.
+    relevance: rounds in which every weight then learns a strength of its own; 0 = one strength for all. terms: bends,
+    steps and products of the context that may be added (`terms`), at most; 0 = none.
     """
 
     family: str = "linear"
@@ -41,6 +42,7 @@ class Settings:
     l2: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
     slopes: tuple[str, ...] = SLOPES
     relevance: int = 10
+    terms: int = 40
 
     def __post_init__(self) -> None:
         """Refuse a penalty that is none, naming the value."""
@@ -152,12 +154,6 @@ def _surprise(model: Model, fit: Learning, select: Learning | None) -> float:
     windows = [fit] if select is None else [fit, select]
     lost = [len(w.t) * log_loss(w.bought, w.probability(model.coefficients(w.z))) for w in windows]
     return sum(lost) + _HANDICAP * (model.slope == "exp")
-
-
-def regressors(window: Learning) -> NDArray[np.float64]:
-    """Return the columns of the regression, (N, 2 D): z, and -t z."""
-    z = window.z.astype(np.float64)
-    return np.hstack([z, -window.t[:, None] * z])
 
 
 def as_model(weights: NDArray[np.float64]) -> Model:

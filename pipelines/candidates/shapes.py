@@ -2,7 +2,9 @@
 
 Shapes are compared under the interaction logit by Akaike's criterion with the weights that its penalty leaves free. The
 select window alone tells them apart badly, and less so where unequal propensities weigh few of its offers heavily; a
-wrong shape moves everybody's best rung. So what differs from the first shape listed has to earn it.
+wrong shape moves everybody's best rung. So what differs from the first shape listed has to earn it. A narrow context is
+seen with its squares and products: differences between shoppers that the regression cannot see would pass for the shape
+of each one's curve (a mean of steep curves is flat).
 
 Plain shapes are a link over log m or m. `spline` lets t be any rising function of the rungs: each rung's value is moved
 from the best plain shape towards what its own offers say, the less the fewer they are.
@@ -10,13 +12,15 @@ from the best plain shape towards what its own offers say, the less the fewer th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.candidates import linear
-from pipelines.candidates._regression import effective, newton
+from pipelines.candidates._regression import effective, newton, regressors
+from pipelines.candidates.terms import Terms
 from pipelines.demand import Curve, Learning, link_slope, log_loss, log_odds, sigmoid
 
 PLAIN = {
@@ -34,6 +38,7 @@ _RIDGE = 200.0  # offers' worth of the plain shape that every rung's value is sh
 _HANDICAP = 4.0  # nats that a shape must gain over the first one listed
 _LARGEST_STEP = 0.5  # of t, in standard deviations of the price
 _LEAST_RISE = 1e-3  # of t from rung to rung
+_WIDEST = 60  # columns of a context that has room for squares and products
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,28 @@ class Shown:
         kept = np.sort(np.random.default_rng(seed).choice(len(self.rung), rows, replace=False))
         return Shown(*(getattr(self, name)[kept] for name in ("z", "multiplier", "rung", "bought", "weight")))
 
+    def widened(self, terms: Terms) -> Shown:
+        """Return the window with terms beside its context."""
+        return replace(self, z=terms.beside(self.z))
+
+    def squared(self) -> Shown:
+        """Return the window with squares and products of its context beside it, where `_WIDEST` columns hold them all.
+
+        The last column stays the constant. A column of two values is no number: its square says nothing new.
+        """
+        numbers = [j for j in range(self.z.shape[1] - 1) if len(np.unique(self.z[:, j])) > 2]
+        pairs = list(combinations_with_replacement(numbers, 2))
+        if not pairs or len(pairs) + self.z.shape[1] > _WIDEST:
+            return self
+        added = np.column_stack([self.z[:, i] * self.z[:, j] for i, j in pairs])
+        added = (added - added.mean(axis=0)) / np.maximum(added.std(axis=0), 1e-6)
+        return replace(self, z=np.column_stack([self.z[:, :-1], added, self.z[:, -1:]]).astype(np.float32))
+
+
+def plain(shapes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the plain ones of some shapes; if there is none, that which the others start from."""
+    return tuple(s for s in shapes if s in PLAIN) or ("logit-log",)
+
 
 def choose(
     fit: Shown, select: Shown, rungs: tuple[float, ...], shapes: tuple[str, ...], seed: int
@@ -70,10 +97,10 @@ def choose(
 
     A cost is minus the log likelihood, plus one for each free weight and each free rung, plus the handicap.
     """
-    both = fit.joined(select).some(_ROWS, seed)
-    plain = [s for s in shapes if s in PLAIN] or ["logit-log"]
-    curves = {s: Curve.fit(*PLAIN[s], rungs, both.multiplier) for s in plain}
-    costs = {s: _surprise(both, curve) + _HANDICAP * (s != plain[0]) for s, curve in curves.items()}
+    both = fit.joined(select).some(_ROWS, seed).squared()
+    first = plain(shapes)
+    curves = {s: Curve.fit(*PLAIN[s], rungs, both.multiplier) for s in first}
+    costs = {s: _surprise(both, curve) + _HANDICAP * (s != first[0]) for s, curve in curves.items()}
     if "spline" in shapes:
         curves["spline"] = bent(both.some(_BENT_ROWS, seed), curves[min(costs, key=costs.__getitem__)])
         costs["spline"] = _surprise(both, curves["spline"]) + _HANDICAP + len(rungs) - 2
@@ -85,7 +112,7 @@ def choose(
 def fitted(name: str, window: Shown, like: Curve, seed: int) -> Curve:
     """Return the shape `name`, chosen before as `like`, fitted anew on another window."""
     curve = Curve.fit(like.link, like.axis, like.rungs, window.multiplier)
-    return bent(window.some(_BENT_ROWS, seed), curve) if name == "spline" else curve
+    return bent(window.some(_BENT_ROWS, seed).squared(), curve) if name == "spline" else curve
 
 
 def bent(window: Shown, curve: Curve) -> Curve:
@@ -124,7 +151,7 @@ def _rising(values: NDArray[np.float64], rung: NDArray[np.int64]) -> NDArray[np.
 
 
 def _coefficients(learning: Learning, z: NDArray[np.float32]) -> NDArray[np.float32]:
-    columns = linear.regressors(learning)
+    columns = regressors(learning)
     model = linear.as_model(newton(columns, learning, _STRENGTH, np.zeros(columns.shape[1])))
     return model.coefficients(z)
 
@@ -132,7 +159,7 @@ def _coefficients(learning: Learning, z: NDArray[np.float32]) -> NDArray[np.floa
 def _surprise(window: Shown, curve: Curve) -> float:
     """Return minus the log likelihood of the offers under the interaction logit, plus its free weights, in nats."""
     learning = window.under(curve)
-    columns = linear.regressors(learning)
+    columns = regressors(learning)
     weights = newton(columns, learning, _STRENGTH, np.zeros(columns.shape[1]))
     q = learning.probability(linear.as_model(weights).coefficients(window.z))
     return len(q) * log_loss(window.bought, q) + effective(columns, learning, _STRENGTH, weights)

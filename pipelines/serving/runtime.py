@@ -80,16 +80,24 @@ class Policy:
         # the very bytes that will run are the ones that are verified, whatever is written meanwhile
         if hashlib.sha256(content).hexdigest() != manifest.graph_sha256:
             raise InputError(f"{folder / GRAPH} changed while it was read: start again")
+        return cls.of(manifest, content, str(folder))
+
+    @classmethod
+    def of(cls, manifest: Manifest, content: bytes, where: str) -> Self:
+        """Return the policy of a graph's verified bytes; `where` they come from is for messages.
+
+        Raises InputError where the graph does not load, or its inputs are not those of the manifest.
+        """
         try:
             session = graph.session(content)
         except Exception as error:
-            raise InputError(f"{folder / GRAPH} does not load: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{where}/{GRAPH} does not load: {str(error).splitlines()[0]}") from error
         kinds = {"tensor(double)": "number", "tensor(string)": "word"}
         given = {i.name: kinds.get(i.type, i.type) for i in session.get_inputs()}
         declared = {f.name: f.kind for f in manifest.inputs}
         if given != declared:
             odd = sorted(name for name, _ in given.items() ^ declared.items())
-            raise InputError(f"{folder}: graph and manifest disagree on {odd}: export the policy again")
+            raise InputError(f"{where}: graph and manifest disagree on {odd}: export the policy again")
         return cls(
             manifest=manifest,
             session=session,
