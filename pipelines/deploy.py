@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,15 +59,25 @@ class Deployer:
         """Bring what the aliases name anew, and return what there is to tell; AwayError if the registry is away."""
         if self.store.startswith("sqlite:///") and not Path(self.store.removeprefix("sqlite:///")).is_file():
             raise AwayError(f"{self.store} does not exist yet: run `dvc repro` and `python -m pipelines.promote`")
-        try:
-            return [
+        return self._asking(
+            lambda: [
                 *self._follow("champion", CURRENT, "price"),
                 *(self._follow("challenger", SHADOW, "shadow") if self.shadow else self._end_shadow()),
             ]
+        )
+
+    def _asking(self, ask: Callable[[], list[str]]) -> list[str]:
+        """Return what `ask` tells; AwayError whichever of its many ways the registry has to be away."""
+        try:
+            return ask()
         except (InputError, OSError):
             raise
         except Exception as error:  # MLflow, SQLAlchemy and requests each have errors of their own
             raise AwayError(f"{self.store}: {str(error).splitlines()[0] if str(error) else error!r}") from error
+
+    def champion(self) -> list[str]:
+        """Bring the champion alone, without a look at who wants to be it; raises as `step` does."""
+        return self._asking(lambda: self._follow("champion", CURRENT, "price"))
 
     def _follow(self, alias: str, pointer: str, use: str) -> list[str]:
         from pipelines import registry, releases

@@ -16,6 +16,7 @@ from pipelines import moves, registry, releases, signing, tracking
 from pipelines.card import card
 from pipelines.champion import INCUMBENT, Hand, go_to, roll_back, same
 from pipelines.config import Config, load
+from pipelines.deploy import AwayError, Deployer
 from pipelines.errors import InputError
 from pipelines.files import digest
 from pipelines.manifest import GRAPH, Manifest
@@ -128,6 +129,7 @@ def main(cfg: Config, accepted: str | None, key: Path | None = None) -> None:
     permitted = permission(verdict, accepted, taken_back)
     tracking.start(cfg)
     print(promote(challenger, verdict, permitted, hand, taken_back))
+    _deploy(cfg, challenger.model, hand)
 
 
 def by_hand(cfg: Config, version: str | None, why: str | None, key: Path | None = None) -> None:
@@ -137,6 +139,17 @@ def by_hand(cfg: Config, version: str | None, why: str | None, key: Path | None 
     _of_this_source(listed, cfg, LIST_PRICE)
     tracking.start(cfg)
     print(roll_back(listed, reason, hand) if version is None else go_to(listed, version, "to", reason, hand))
+    _deploy(cfg, listed.model, hand)
+
+
+def _deploy(cfg: Config, model: str, hand: Hand) -> None:
+    """Hand the champion to the endpoint of this machine, so that one that starts before any watcher is right too."""
+    try:
+        told = Deployer(model, cfg.tracking.uri, (hand.key.public_key(),)).champion()
+    except (InputError, AwayError, OSError) as problem:
+        told = [f"note: what was promoted is not deployed here ({problem}): run `python -m pipelines.deploy --once`"]
+    for line in told:
+        print(line)
 
 
 def _of_this_source(manifest: Manifest, cfg: Config, folder: Path) -> None:

@@ -82,6 +82,7 @@ def test_what_may_not_price_is_not_deployed(cfg: Config) -> None:
 def test_a_flipped_byte_in_the_registry(cfg: Config) -> None:
     """What was changed in the store after it was signed never comes near the pointer."""
     promote.main(cfg, None)
+    shutil.rmtree(LIVE)  # which `promote` filled already
     signed = (p for p in Path("mlruns").rglob("signed/price/golden.json"))
     (source,) = (p for p in signed if "tiny" in (p.parents[2] / "artifacts/policy/policy.json").read_text())
     source.write_text(source.read_text().replace('"propensity": 1.0', '"propensity": 0.5', 1))
@@ -90,6 +91,22 @@ def test_a_flipped_byte_in_the_registry(cfg: Config) -> None:
     assert "changed" == json.loads((LIVE / REFUSED).read_text())["code"]
     assert not (LIVE / CURRENT).exists()
     assert [] == list(LIVE.glob("*-*"))
+
+
+def test_promote_deploys_on_its_own_machine(cfg: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    """What an endpoint starts with is right before any watcher ran; where it cannot be deployed, that is told."""
+    promote.main(cfg, None)
+    assert "2" == Pointer.read(LIVE / CURRENT).version
+    (LIVE / SHADOW).write_text("{}")
+    promote.by_hand(cfg, "1", "calm")
+    assert ("1", "{}") == (Pointer.read(LIVE / CURRENT).version, (LIVE / SHADOW).read_text()), (
+        "shadows are the watcher's"
+    )
+    shutil.rmtree(LIVE)
+    LIVE.write_text("in the way")
+    promote.by_hand(cfg, None, "calm again")
+    assert "note: what was promoted is not deployed here (" in capsys.readouterr().out
+    assert "2" == registry.alias_of("pricing", "champion")
 
 
 def test_a_shadow_is_deployed_on_request(cfg: Config) -> None:
@@ -140,10 +157,10 @@ def test_a_registry_that_is_away(cfg: Config, tmp_path: Path, capsys: pytest.Cap
 
 def test_old_folders_go(cfg: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """The newest few stay, and always what is pointed to; drafts of a crash are cleared."""
-    promote.main(cfg, None)
     monkeypatch.setattr(deploy, "KEPT", 2)
     for name in ("7-a", "8-b", "9-c"):
         (LIVE / name).mkdir(parents=True)
+    promote.main(cfg, None)
     brings = deployer(cfg)
     brings.step()
     kept = {p.name for p in LIVE.iterdir() if p.is_dir()}

@@ -56,6 +56,7 @@ class ListLog:
         self.acknowledged = 0
         self.bought: list[dict[str, Any]] = []
         self.introduced: list[str] = []
+        self.keeps = True
 
     def introduce(self, manifest: Any, digest: str) -> None:
         self.introduced.append(digest)
@@ -65,9 +66,10 @@ class ListLog:
         self.records += records
         return self._acknowledge()
 
-    async def _acknowledge(self) -> None:
+    async def _acknowledge(self) -> bool:
         await asyncio.sleep(0)
         self.acknowledged = len(self.records)
+        return self.keeps
 
     def outcome(self, *records: dict[str, Any]) -> Any:
         self.bought += records
@@ -179,6 +181,9 @@ def test_outcomes(policy: Policy) -> None:
     assert [("a", True, NOON, 1.0), ("b", False, 5.0, 1.0)] == [
         (o["quote_id"], o["bought"], o["time"], o["quantity"]) for o in log.bought
     ]
+    log.keeps = False
+    assert 503 == ask("POST", "/outcomes", json=sent).status_code, "what is not kept is not acknowledged"
+    assert 200 == ask("POST", "/quote", json=REQUEST).status_code, "while prices go on"
     for bad, field in (
         ({}, "outcomes"), ({"outcomes": []}, "outcomes"), ({"outcomes": [5]}, "outcomes[0]"),
         ({"outcomes": [{"quote_id": "a"}, {"quote_id": ""}]}, "outcomes[1].quote_id"),

@@ -22,7 +22,6 @@ from policies import REQUEST, config, shop, tiny_policy
 
 from pipelines import promote
 from pipelines.serving import __main__ as command
-from pipelines.serving import compose
 from pipelines.serving.limits import Limits
 from pipelines.serving.runtime import Policy
 
@@ -164,23 +163,6 @@ def test_wrong_door(ask: Ask, method: str, path: str, status: int) -> None:
     assert (status, None) == (answer.status_code, answer.json()["field"])
 
 
-def test_without_an_incumbent_the_list_price_is_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The default folder is the incumbent's, else the list-price policy's, with a note."""
-    monkeypatch.chdir(tmp_path)
-    assert compose.INCUMBENT / "pricing" == compose.folder(None)
-    compose.LIST_PRICE.mkdir(parents=True)
-    (compose.LIST_PRICE / "policy.json").write_text('{"model": "pricing-offers"}')
-    assert compose.LIST_PRICE == compose.folder(None)
-    assert "nothing was promoted yet" in capsys.readouterr().out
-    (compose.INCUMBENT / "pricing").mkdir(parents=True)
-    assert compose.LIST_PRICE == compose.folder(None), "another source's policy"
-    (compose.INCUMBENT / "pricing-offers").mkdir(parents=True)
-    assert compose.INCUMBENT / "pricing-offers" == compose.folder(None)
-    assert Path("elsewhere") == compose.folder(Path("elsewhere"))
-
-
 def test_what_keeps_the_endpoint_from_starting(
     policy: Policy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -191,14 +173,14 @@ def test_what_keeps_the_endpoint_from_starting(
         port = str(taken.getsockname()[1])
         for arguments, told in (
             (["--policy", "nowhere"], "error: nowhere/policy.onnx is missing: run `make repro` first"),
-            (["--policy", "policy", "--port", port], f"error: cannot listen on 127.0.0.1:{port}"),
+            (["--policy", "policy"], "error: keys/policy.pub is missing"),
+            (["--policy", "policy", "--unsigned", "--port", port], f"error: cannot listen on 127.0.0.1:{port}"),
         ):
             with pytest.raises(SystemExit) as stopped:
                 command.main(arguments)
             assert 1 == stopped.value.code
-            printed = capsys.readouterr().err
-            assert printed.startswith(told)
-            assert 1 == printed.count("\n")
+            *_, last = capsys.readouterr().err.splitlines()
+            assert last.startswith(told)
 
 
 def test_both_servers_give_the_same_quote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,10 +198,10 @@ def test_both_servers_give_the_same_quote(tmp_path: Path, monkeypatch: pytest.Mo
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "OMP_NUM_THREADS": "1",
     }
-    thin = [sys.executable, "-m", "pipelines.serving", "--policy", str(tmp_path / promote.INCUMBENT / "pricing")]
+    thin = [sys.executable, "-m", "pipelines.serving", "--policy", str(promote.INCUMBENT / "pricing")]
     full = ["mlflow", "models", "serve", "-m", "models:/pricing@champion", "--env-manager", "local"]
     with (
-        _server(thin, ROOT, environment, "/live") as thin_endpoint,
+        _server(thin, tmp_path, environment | {"PYTHONPATH": str(ROOT)}, "/live") as thin_endpoint,
         _server(full, elsewhere, environment, "/ping") as mlflow_server,
     ):
         _, batch = mlflow_server("/invocations", {"dataframe_records": CONTEXTS})
@@ -246,7 +228,7 @@ def _server(
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     base = f"http://127.0.0.1:{port}"
-    with (folder / "server.log").open("w") if folder != ROOT else Path(os.devnull).open("w") as log:
+    with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
             [*command_line, "--port", str(port)],
             cwd=folder,

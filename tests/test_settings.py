@@ -14,6 +14,9 @@ def test_an_option_wins_over_the_environment() -> None:
     """Options come first, then PRICEWRIGHT_…, then the defaults."""
     environment = {"PRICEWRIGHT_PORT": "81", "PRICEWRIGHT_DRAIN_DELAY": "2.5", "PRICEWRIGHT_POLICY": "p", "PORT": "7"}
     assert Settings() == read([], {})
+    assert Settings(watch=True, quote_key=None, log=None) == read(
+        ["--watch", "--log", "none"], {"PRICEWRIGHT_QUOTE_KEY": "none", "PRICEWRIGHT_LOG": "elsewhere"}
+    )
     assert Settings(port=82, drain_delay=2.5, policy=Path("p")) == read(["--port", "82"], environment)
 
 
@@ -25,6 +28,10 @@ def test_an_option_wins_over_the_environment() -> None:
         ({"PRICEWRIGHT_WORKERS": "0"}, "--workers 0 must"),
         ({"PRICEWRIGHT_DEADLINE": "nan"}, "finite"),
         ({"PRICEWRIGHT_DRAIN_DELAY": "-1"}, "--drain-delay -1 must"),
+        ({"PRICEWRIGHT_SYNC": "never"}, "--sync never must be interval or each"),
+        ({"PRICEWRIGHT_UNSIGNED": "1"}, "--unsigned belongs to --policy"),
+        ({"PRICEWRIGHT_WATCH": "1", "PRICEWRIGHT_POLICY": "p"}, "give one of them"),
+        ({"PRICEWRIGHT_SHADOW": "1", "PRICEWRIGHT_WATCH": "0"}, "--shadow belongs to --watch"),
     ],
 )
 def test_refusals(environment: dict[str, str], told: str) -> None:

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-from pathlib import Path
+import sys
+import warnings
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
-from pipelines.files import read_json
-from pipelines.manifest import MANIFEST
+from pipelines.serving import keys
 from pipelines.serving.access import Access
+from pipelines.serving.adapters import Drawn, Logged, Sealing
+from pipelines.serving.choosing import chosen, is_signed
+from pipelines.serving.decisions import DecisionLog
 from pipelines.serving.disclosure import Disclosures
 from pipelines.serving.endpoint import Endpoint
+from pipelines.serving.log_settings import LogSettings
 from pipelines.serving.metrics import Cells
 from pipelines.serving.overload import Gate
-from pipelines.serving.parts import Fixed, Held, Live, Parts
+from pipelines.serving.parts import Live, Parts
 from pipelines.serving.quoting import Quoter
-from pipelines.serving.runtime import Policy
+from pipelines.serving.signatures import Signer, Verifier
+from pipelines.serving.trust import public_keys
 
 if TYPE_CHECKING:
-    from pipelines.serving.settings import Settings
+    from pathlib import Path
 
-INCUMBENT = Path("models/incumbent")
-LIST_PRICE = Path("models/baselines/list_price")
+    from pipelines.serving import swap
+    from pipelines.serving.settings import Settings
 
 
 def endpoint(settings: Settings) -> Endpoint:
@@ -30,12 +37,24 @@ def endpoint(settings: Settings) -> Endpoint:
 
 
 def parts(settings: Settings) -> Parts:
-    """Return what the endpoint is made of.
-
-    This is where chance, signer, decision log, feature state, hot swap and the golden self-test come in.
-    """
-    live = Fixed(Held(Policy.load(folder(settings.policy))))
-    return Parts(live=live, checks={"self-test": lambda: prices(live)})
+    """Return what the endpoint is made of."""
+    live = chosen(settings)
+    chance, signer = _keyed(settings)
+    log = None if settings.log is None else Logged(DecisionLog(
+        settings.log, str(settings.worker), LogSettings(sync=settings.sync)  # type: ignore[arg-type]  # checked there
+    ))  # fmt: skip
+    follows = settings.policy is None
+    return Parts(
+        live=live,
+        chance=chance,
+        signer=signer,
+        log=log,
+        checks={"self-test": lambda: prices(live)},
+        worries={"policy": lambda: _refused(live), "signature": lambda: _unsigned(live)},
+        gauges=_gauges(live) | (log.gauges() if log is not None else {}),
+        start=(_in_thread(live.start),) if follows else (),
+        stop=((_in_thread(live.stop),) if follows else ()) + ((_in_thread(log.log.close),) if log is not None else ()),
+    )
 
 
 def assembled(made: Parts, settings: Settings) -> Endpoint:
@@ -50,21 +69,34 @@ def assembled(made: Parts, settings: Settings) -> Endpoint:
     )
 
 
-def folder(given: Path | None) -> Path:
-    """Return the folder to quote by: the one given, else the incumbent of this source, else the list price."""
-    if given is not None:
-        return given
-    # `baselines` writes the list-price policy of the configured source, and it names the registered model
-    model = read_json(LIST_PRICE / MANIFEST)["model"] if (LIST_PRICE / MANIFEST).is_file() else "pricing"
-    incumbent = INCUMBENT / model
-    if incumbent.is_dir() or not LIST_PRICE.is_dir():
-        return incumbent
-    print(f"{incumbent} does not exist: nothing was promoted yet, so the list price is quoted")
-    return LIST_PRICE
+def _keyed(settings: Settings) -> tuple[Drawn, Sealing | None]:
+    with warnings.catch_warnings(record=True) as told:  # that a key was made is news; where in our code it was, is not
+        warnings.simplefilter("always")
+        made = (
+            Drawn(keys.secret(settings.secret), settings.bucket),
+            None if settings.quote_key is None else sealing(settings.quote_key),
+        )
+    for warning in told:
+        print(f"warning: {warning.message}", file=sys.stderr)
+    return made
+
+
+def sealing(path: Path) -> Sealing:
+    """Return what signs with the key of `path` and trusts it, and whatever else the public file beside it holds.
+
+    That file is what a checkout verifies by; it is made where it is missing.
+    """
+    signer, beside = Signer(keys.signing_key(path)), path.with_suffix(".pub")
+    if not beside.is_file():
+        keys.publish(signer.public_key, beside)
+    return Sealing(signer, Verifier([signer.public_key, *public_keys(beside)]))
 
 
 def prices(live: Live) -> str | None:
-    """Return why the live policy does not price a plain context, or None."""
+    """Return why the live policy does not price a plain context, or None.
+
+    Its golden quotes it answered before it came to its place.
+    """
     if live.current is None:
         return "there is no policy yet"
     policy = live.current.policy
@@ -75,3 +107,28 @@ def prices(live: Live) -> str | None:
     if not (math.isfinite(quote["price"]) and quote["price"] > 0):
         return f"{policy.manifest.name} quotes {quote['price']}"
     return None
+
+
+def _refused(live: swap.Live) -> str | None:
+    return None if live.refusal is None else f"{live.refusal.code}: {live.refusal.reason}"
+
+
+def _unsigned(live: swap.Live) -> str | None:
+    return None if is_signed(live) else "what quotes is not signed: see `python -m pipelines.promote` and --policy"
+
+
+def _gauges(live: swap.Live) -> dict[str, Callable[[], float]]:
+    places = live.places
+    return {
+        "policies_placed_total": lambda: places["current"].placed,
+        "policies_refused_total": lambda: sum(places["current"].refused.values()),
+        "policy_refused": lambda: float(live.refusal is not None),
+        "shadow_quotes": lambda: float(live.shadow is not None),
+    }
+
+
+def _in_thread(work: Callable[[], None]) -> Callable[[], Awaitable[None]]:
+    async def run() -> None:
+        await asyncio.to_thread(work)
+
+    return run

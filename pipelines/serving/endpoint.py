@@ -153,7 +153,8 @@ class Endpoint(Described):
             raise Problem(404, "this endpoint keeps no decision log, so outcomes have nothing to belong to")
         body = parsed(await read(receive, self.limits.page_body, self.limits.body_seconds), self.limits.depth)
         records = recording.outcomes(body, self.limits.contexts, self.quoter.clock())
-        await self.parts.log.outcome(*records)
+        if not await self.parts.log.outcome(*records):
+            raise Problem(503, "the outcomes could not be kept: send them again", headers={"Retry-After": "1"})
         return Answer(orjson.dumps({"taken": len(records)}))
 
     async def events(self, scope: Any, receive: Any) -> Answer:

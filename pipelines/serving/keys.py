@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pipelines.errors import InputError
+from pipelines.files import replacing
 
 SECRET_BYTES = 32
 
@@ -79,6 +80,16 @@ def pem(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
     if isinstance(key, Ed25519PrivateKey):
         return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def publish(key: Ed25519PublicKey, path: Path) -> None:
+    """Write a public key for whoever verifies by it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as draft:
+            draft.write_bytes(pem(key))
+    except OSError as error:
+        raise InputError(f"{path} cannot be written ({error.strerror}): checkouts verify quotes by it") from None
 
 
 def _content(path: Path, make: Callable[[], bytes]) -> bytes:

@@ -69,8 +69,8 @@ class Log(Protocol):
     def quoted(self, *records: Facts) -> Awaitable[Any]:
         """Take what was quoted; what is returned is awaited before the quotes are given out."""
 
-    def outcome(self, *records: Facts) -> Awaitable[Any]:
-        """Take purchases by quote id, likewise."""
+    def outcome(self, *records: Facts) -> Awaitable[bool]:
+        """Take purchases by quote id; what is returned is awaited, and tells whether they are kept."""
 
     @property
     def failing(self) -> str | None:

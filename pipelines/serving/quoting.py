@@ -20,6 +20,7 @@ from pipelines.serving.curves import curve
 from pipelines.serving.problems import Problem
 from pipelines.serving.quotes import DEADLINE, OUTPUTS, UNPRICEABLE
 from pipelines.serving.runtime import RequestError
+from pipelines.serving.shadow import priced
 from pipelines.serving.views import View
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ class Quoter:
             hashes = [hashlib.blake2b(orjson.dumps(inputs), digest_size=16).hexdigest() for inputs in fed]
             self._sign(wanted, told, names, hashes, view, int(now) + self.validity)
             if self.parts.log is not None:
-                shadows = self._shadows(wanted)
+                shadows = priced(self.parts.live.shadow, [one.context for one in wanted])
                 records = [
                     quotes.record(
                         told[i], ids[i], wanted[i], fed[i], answers[i], names[i], hashes[i], shadows[i], view, now
@@ -161,20 +162,6 @@ class Quoter:
         facts = [quotes.signed(told[at], wanted[at], names[at], view, hashes[at], expires) for at in new]
         for at, token in zip(new, self.parts.signer.sign(facts), strict=True):
             told[at]["signature"] = token
-
-    def _shadows(self, wanted: Sequence[Asked]) -> list[Facts | None]:
-        """Return what the shadow would have quoted; whatever goes wrong with it is not the shopper's trouble."""
-        held = self.parts.live.shadow
-        if held is None:
-            return [None] * len(wanted)
-        shadow = held.policy
-        try:
-            prices, chances = shadow.answers(shadow.columns([one.context for one in wanted]), ("price", "propensity"))
-        except Exception as error:
-            _log.warning("the shadow %s did not price: %s", shadow.manifest.name, error)
-            return [None] * len(wanted)
-        pairs = zip(prices, chances, strict=True)
-        return [{"digest": shadow.digest, "price": price, "propensity": chance} for price, chance in pairs]
 
     def _valid_until(self, now: float) -> str:
         second = int(now)

@@ -72,11 +72,7 @@ class Policy:
         if not (folder / GRAPH).is_file():
             raise InputError(f"{folder / GRAPH} is missing: run `make repro` first, which makes a policy")
         content = (folder / GRAPH).read_bytes()
-        return cls.of(content, Manifest.read(folder), folder)
-
-    @classmethod
-    def of(cls, content: bytes, manifest: Manifest, folder: Path) -> Self:
-        """Return the policy of a graph's bytes and its manifest; `folder`: where they were read, for messages."""
+        manifest = Manifest.read(folder)
         # the very bytes that will run are the ones that are verified, whatever is written meanwhile
         if hashlib.sha256(content).hexdigest() != manifest.graph_sha256:
             raise InputError(f"{folder / GRAPH} changed while it was read: start again")

@@ -6,10 +6,12 @@ Whatever goes wrong in it must not touch what a shopper is quoted.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError
-from pipelines.serving.swap import Placed
+
+if TYPE_CHECKING:
+    from pipelines.serving.parts import Placed
 
 
 def priced(shadow: Placed | None, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _BACKLOG = 2048
 _QUICK = 1.0  # seconds; a worker that lived shorter is not replaced at once
 _PATIENCE = 5.0  # seconds: until a watcher that ended is started again, and for it to end
+_LONGEST, _STEADY = 120.0, 60.0  # seconds: between two starts of one that ends at once, and what is no such one
 WATCHER = ("-m", "pipelines.deploy", "--watch")
 _HOPELESS = (1, 2, 3)  # statuses of a worker that could not start, and said why: another would fare no better
 
@@ -106,9 +107,11 @@ class Keeper:
 
     def __init__(self, settings: Settings, arguments: Sequence[str], beside: Sequence[str] = WATCHER) -> None:
         self.settings, self.arguments = settings, list(arguments)
-        self.beside = list(beside) if settings.watch else []
+        self.beside = [*beside, *_watching(settings)] if settings.watch else []
         self.watcher: subprocess.Popen[bytes] | None = None
-        self._watch_at = 0.0
+        self._watch_at = self._watched = 0.0
+        self._rest = _PATIENCE
+        self._replaced: set[int] = set()
         self.children: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
         self.asked = 0.0
 
@@ -134,10 +137,11 @@ class Keeper:
                     if self.asked:
                         # one that was still starting dies of the signal, and that is as well
                         status = status or (0 if ended == -signal.SIGTERM else abs(ended))
-                    elif ended in _HOPELESS:
+                    elif ended in _HOPELESS and worker not in self._replaced:
                         status = status or ended
                         self._stop(signal.SIGTERM, None)
                     else:
+                        self._replaced.add(worker)  # it did start once; the others go on whatever is amiss now
                         print(f"worker {worker} ended with status {ended}; another takes its place", file=sys.stderr)
                         if time.monotonic() - began < _QUICK:
                             time.sleep(_QUICK)  # whatever kills it at once is not helped by haste
@@ -151,13 +155,16 @@ class Keeper:
 
     def _watch(self) -> None:
         """Keep the watcher running; prices do not depend on it, so it is tried again for as long as it takes."""
-        if not self.beside or self.asked or time.monotonic() < self._watch_at:
+        now = time.monotonic()
+        if not self.beside or self.asked or now < self._watch_at:
             return
         if self.watcher is not None and (ended := self.watcher.poll()) is not None:
-            print(f"the watcher ended with status {ended}; another follows in {_PATIENCE:g} s", file=sys.stderr)
-            self.watcher, self._watch_at = None, time.monotonic() + _PATIENCE
+            self._rest = min(2 * self._rest, _LONGEST) if now - self._watched < _STEADY else _PATIENCE
+            print(f"the watcher ended with status {ended}; another follows in {self._rest:g} s", file=sys.stderr)
+            self.watcher, self._watch_at = None, now + self._rest
         elif self.watcher is None:
             self.watcher = subprocess.Popen([sys.executable, *self.beside], stdin=subprocess.DEVNULL)
+            self._watched = now
 
     def _end_watcher(self) -> None:
         if self.watcher is not None:
@@ -179,6 +186,11 @@ class Keeper:
         self.asked = self.asked or time.monotonic()
         for process, _began in self.children.values():
             process.send_signal(signal.SIGTERM)
+
+
+def _watching(settings: Settings) -> list[str]:
+    """Return what the watcher is told: by which key to trust, and whether to bring the challenger too."""
+    return ["--key", str(settings.public_key), *(["--shadow"] if settings.shadow else [])]
 
 
 @contextmanager
