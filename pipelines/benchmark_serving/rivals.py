@@ -30,7 +30,10 @@ def python(name: str, folder: Path, install: bool) -> Path:
         raise InputError(f"benchmark: {name} is not installed; --install puts it into {home}, and nowhere else")
     print(f"installing {name} {LOCKED[name]} into {home} …", flush=True)
     wanted = [f"{name}=={LOCKED[name]}", *(f"{package}=={version(package)}" for package in _BESIDE)]
-    for words in ([sys.executable, "-m", "venv", str(home)], [str(found), "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted]):
+    for words in (
+        [sys.executable, "-m", "venv", str(home)],
+        [str(found), "-m", "pip", "install", "-q", "--disable-pip-version-check", *wanted],
+    ):
         done = subprocess.run(words, capture_output=True, text=True, timeout=_LONGEST)
         if done.returncode:
             raise InputError(f"benchmark: {name} cannot be installed: {done.stderr.strip()[-200:]}")

@@ -88,7 +88,9 @@ def running(program: Program) -> Iterator[Running]:
         except InputError:
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines()
-            raise InputError(f"benchmark: {' '.join(words[:4])} … does not serve: {(lines or ['it says nothing'])[-1]}") from None
+            raise InputError(
+                f"benchmark: {' '.join(words[:4])} … does not serve: {(lines or ['it says nothing'])[-1]}"
+            ) from None
         finally:
             _end(process, found)
 
@@ -148,5 +150,3 @@ def _end_with_parent() -> None:
     """Let the kernel end this process with the benchmark, however that ends (Linux)."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGTERM)
-
-

@@ -28,4 +28,6 @@ class Pricing(litserve.LitAPI):  # type: ignore[misc, name-defined]  # it is not
 
 if __name__ == "__main__":
     server = litserve.LitServer(Pricing(api_path="/quote"), accelerator="cpu", workers_per_device=1)
-    server.run(host="127.0.0.1", port=int(sys.argv[1]), num_api_servers=1, generate_client_file=False, log_level="error")
+    server.run(
+        host="127.0.0.1", port=int(sys.argv[1]), num_api_servers=1, generate_client_file=False, log_level="error"
+    )
