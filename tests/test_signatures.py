@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, fields, replace
+from pathlib import Path
 
 import pytest
 from cryptography.exceptions import InvalidSignature
@@ -21,16 +22,19 @@ KEY, STRANGER = (Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in 
 SIGNER, VERIFIER = Signer(KEY), Verifier([KEY.public_key()])
 FACTS = Facts("q-1", 1999, "EUR", "sku-7", "a" * 32, "0d9e5c2e18f3", "b" * 32, 2_000_000_000)
 TOKEN = SIGNER.sign(FACTS)
+PAGE_FACTS = [replace(FACTS, quote_id=f"q-{n}", price_minor=1000 + n) for n in range(11)]
+PAGE = SIGNER.page([asdict(facts) for facts in PAGE_FACTS])
 NOW = 1_900_000_000.0
 WORDS = st.text(max_size=20).filter(lambda t: not re.search("[\ud800-\udfff]", t))
 
 
-@given(
-    st.builds(
-        Facts, WORDS, st.integers(0, 10**12), st.sampled_from(["EUR", "JPY"]), st.none() | WORDS, st.none() | WORDS,
-        WORDS, WORDS, st.integers(1, 4 * 10**9),
-    )
+FACTS_OF_ANY_KIND = st.builds(
+    Facts, WORDS, st.integers(0, 10**12), st.sampled_from(["EUR", "JPY"]), st.none() | WORDS, st.none() | WORDS,
+    WORDS, WORDS, st.integers(1, 4 * 10**9),
 )  # fmt: skip
+
+
+@given(FACTS_OF_ANY_KIND)
 def test_what_was_signed_comes_back(facts: Facts) -> None:
     """The facts of a quote are those that its token vouches for until, and not at, its expiry."""
     token = SIGNER.sign(facts)
@@ -110,18 +114,80 @@ def test_a_new_key_takes_over_without_a_gap() -> None:
     assert "unknown_key" == _reason(Verifier([STRANGER.public_key()]).verify(TOKEN, NOW))
 
 
-def test_five_lines_verify_offline() -> None:
-    """The lines of the module's docstring, run as they stand, accept the token, and refuse a forged or expired one."""
-    lines = re.findall(r"^    (.+)$", signatures.__doc__ or "", flags=re.M)
-    assert 5 == len(lines)
-    program = compile("import base64, json, time\n" + "\n".join(lines), "docstring", "exec")
-    found: dict[str, object] = {"token": TOKEN, "public_key": KEY.public_key()}
+def _printed() -> str:
+    """Return the lines of the module's docstring, without what they import."""
+    return re.sub("^    ", "", "\n".join(re.findall(r"^    .+$", signatures.__doc__ or "", flags=re.M)), flags=re.M)
+
+
+@pytest.mark.parametrize("token", [TOKEN, *PAGE[:3], PAGE[-1]])
+def test_the_printed_lines_verify_offline(token: str) -> None:
+    """The lines of the docstring, run as they stand, accept both kinds of tokens, and no forged or expired one."""
+    program = compile(f"import base64, json, time\nfrom hashlib import sha256\n{_printed()}", "docstring", "exec")
+    found: dict[str, object] = {"token": token, "public_key": KEY.public_key()}
     exec(program, found)
-    assert (1999, "EUR", "sku-7") == tuple(found["quote"][name] for name in ("price", "currency", "item"))  # type: ignore[index]
-    with pytest.raises(InvalidSignature):
-        exec(program, {"token": TOKEN.replace(".", ".A", 1), "public_key": KEY.public_key()})
-    with pytest.raises(AssertionError, match="expired"):
-        exec(program, {"token": sign(replace(FACTS, expires=1), KEY), "public_key": KEY.public_key()})
+    assert ("EUR", "sku-7") == tuple(found["quote"][name] for name in ("currency", "item"))  # type: ignore[index]
+    for changed in (token.replace(".", ".A", 1), token[:-9] + ("A" if token[-9] != "A" else "B") + token[-8:]):
+        with pytest.raises((InvalidSignature, ValueError)):
+            exec(program, {"token": changed, "public_key": KEY.public_key()})
+    late = replace(FACTS, expires=1)
+    for expired in (sign(late, KEY), *SIGNER.page([asdict(late)] * 3)):
+        with pytest.raises(AssertionError, match="expired"):
+            exec(program, {"token": expired, "public_key": KEY.public_key()})
+
+
+def test_the_documentation_prints_the_same_lines() -> None:
+    """docs/decisions.md tells whoever writes a checkout the lines that are tested here."""
+    told = (Path(__file__).parent.parent / "docs/decisions.md").read_text()
+    assert f"from hashlib import sha256\n{_printed()}\n```" in told
+
+
+@given(st.lists(FACTS_OF_ANY_KIND, min_size=1, max_size=20))
+def test_a_page_is_signed_as_its_quotes_alone(facts: list[Facts]) -> None:
+    """One signature for all, and each token stands alone: for its own quote, until that expires."""
+    tokens = SIGNER.page([asdict(one) for one in facts])
+    assert facts == [VERIFIER.verify(token, 0.0) for token in tokens]
+    assert 1 == len({_part(token, 2)[:64] for token in tokens})
+    for one, token in zip(facts, tokens, strict=True):
+        assert "expired" == _reason(VERIFIER.verify(token, one.expires))
+        assert "unknown_key" == _reason(Verifier([STRANGER.public_key()]).verify(token, 0.0))
+
+
+@given(
+    st.sampled_from(range(len(PAGE))),
+    st.sampled_from([field.name for field in fields(Facts)]),
+)
+def test_no_fact_of_a_page_can_be_changed(place: int, name: str) -> None:
+    """Whatever fact is changed, under the header and seal of a right token of the page, it is forged."""
+    head, _, seal = PAGE[place].split(".")
+    value = getattr(PAGE_FACTS[place], name)
+    changed = replace(PAGE_FACTS[place], **{name: value + 1 if isinstance(value, int) else f"{value}x"})
+    body = SIGNER.page([asdict(changed)])[0].split(".")[1]
+    assert "forged" == _reason(VERIFIER.verify(f"{head}.{body}.{seal}", NOW))
+
+
+@given(st.data())
+def test_every_changed_character_of_a_page_is_refused(data: st.DataObject) -> None:
+    """The same for characters, other quotes' seals, and seals of another length."""
+    token = data.draw(st.sampled_from(PAGE))
+    place = data.draw(st.integers(0, len(token) - 1))
+    letter = data.draw(st.characters(max_codepoint=0x2FF, exclude_categories=["Cs"]))
+    changed = token[:place] + letter + token[place + 1 :]
+    assert changed == token or isinstance(VERIFIER.verify(changed, NOW), Refused)
+    other = data.draw(st.sampled_from(PAGE))
+    swapped = ".".join([*token.split(".")[:2], other.split(".")[2]])
+    assert swapped == token or "forged" == _reason(VERIFIER.verify(swapped, NOW))
+    seal = _part(token, 2)
+    for odd in (seal[:-32], seal[:64], seal + bytes(32), seal[:-1], seal + bytes(32 * 17), b""):
+        bent = ".".join([*token.split(".")[:2], base64.urlsafe_b64encode(odd).decode().rstrip("=")])
+        assert _reason(VERIFIER.verify(bent, NOW)) in ("forged", "malformed")
+
+
+def test_no_kind_passes_for_the_other() -> None:
+    """The header says how a token is sealed: one that is sealed the other way is refused."""
+    (alone_head, body, alone_seal), (page_head, _, page_seal) = TOKEN.split("."), PAGE[0].split(".")
+    signed_alone = base64.urlsafe_b64encode(KEY.sign(f"{page_head}.{body}".encode())).decode().rstrip("=")
+    for head, seal in ((page_head, alone_seal), (alone_head, page_seal), (page_head, signed_alone)):
+        assert "forged" == _reason(VERIFIER.verify(f"{head}.{body}.{seal}", NOW))
 
 
 @pytest.mark.parametrize(

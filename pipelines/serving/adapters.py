@@ -38,7 +38,9 @@ class Sealing:
     verifier: Verifier
 
     def sign(self, quotes: Sequence[dict[str, Any]]) -> list[str]:
-        """Return a token for each quote of a page."""
+        """Return a token for each quote: one signature for all of them, as it takes longer than everything else."""
+        if len(quotes) > 1:
+            return self.signer.page(quotes)
         return [self.signer.sign(Facts(**quote)) for quote in quotes]
 
     def verify(self, token: str, now: float) -> dict[str, Any] | str:

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
+from pipelines.errors import InputError
 from pipelines.serving import keys
 from pipelines.serving.access import Access
 from pipelines.serving.adapters import Drawn, Logged, Sealing
@@ -82,14 +83,20 @@ def _keyed(settings: Settings) -> tuple[Drawn, Sealing | None]:
 
 
 def sealing(path: Path) -> Sealing:
-    """Return what signs with the key of `path` and trusts it, and whatever else the public file beside it holds.
+    """Return what signs with the key of `path`, and trusts the keys in the public file beside it, its own among them.
 
-    That file is what a checkout verifies by; it is made where it is missing.
+    That file is what a checkout verifies by; it is made where it is missing. Raises InputError.
     """
     signer, beside = Signer(keys.signing_key(path)), path.with_suffix(".pub")
     if not beside.is_file():
         keys.publish(signer.public_key, beside)
-    return Sealing(signer, Verifier([signer.public_key, *public_keys(beside)]))
+    trusted = public_keys(beside)
+    if signer.public_key not in trusted:
+        raise InputError(
+            f"{beside} does not hold the public key of {path}: checkouts verify by it. Add it there (`openssl pkey -in "
+            f"{path} -pubout`), above the old one for as long as quotes of that are valid"
+        )
+    return Sealing(signer, Verifier(trusted))
 
 
 def prices(live: Live) -> str | None:

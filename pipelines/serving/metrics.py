@@ -1,8 +1,7 @@
 """Metrics: counts in memory that the workers share, told in Prometheus' format by whichever worker is asked.
 
-A worker's series lie in a file of its own, mapped into memory: adding to one is writing eight bytes in place (about
-0.1 µs, where prometheus_client's multiprocess mode takes 2), nothing is lost when a worker is killed, and whoever
-tells the metrics reads all files.
+A worker's series lie in a file of its own, mapped into memory: adding to one is writing eight bytes in place, nothing
+is lost when a worker is killed, and whoever tells the metrics reads all files.
 """
 
 from __future__ import annotations
