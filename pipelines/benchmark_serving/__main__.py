@@ -7,8 +7,8 @@ Usage: python -m pipelines.benchmark_serving [parts=graph,hello,thin,pages,mlflo
        [policy=FOLDER] [seconds=5] [rounds=3] [overload=30] [swaps=200] [--install] [--fresh]
        [--folder logs/benchmark/serving]
 Without policy= the promoted policy quotes, and where none was promoted two that are learned from a small shop. Finished
-parts are kept in the folder and not run again; --fresh forgets those asked for. --install puts BentoML and LitServe into
-environments of their own in the folder; without it they are left out unless they are there.
+parts are kept in the folder and not run again; --fresh forgets those asked for. --install puts BentoML and LitServe
+into environments of their own in the folder; without it they are left out unless they are there.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def planned(words: Sequence[str]) -> Plan:
 def run(plan: Plan, console: Console, command: str) -> int:
     """Run what is missing, print and write the table; return how many parts failed."""
     chosen = policies.chosen(plan.policy, plan.folder / "policies")
-    bench = Bench(chosen, plan.folder, install=plan.install, **plan.numbers)  # type: ignore[arg-type]  # all are numbers
+    bench = Bench(chosen, plan.folder, install=plan.install, **plan.numbers)
     digest = bench.manifest.graph_sha256
     for part in plan.parts:
         record = plan.record(part)

@@ -16,7 +16,7 @@ _OF_THE_ENDPOINT = ("u", "min_price", "max_price", "unit_cost")
 
 
 def contexts(manifest: Manifest, count: int = DIFFERENT, seed: int = 0) -> list[dict[str, Any]]:
-    """Return contexts with FIELDS raw inputs, or all that the policy has: its words first, then numbers it was trained on."""
+    """Return contexts of FIELDS raw inputs, or all that the policy has: words, then numbers, of its own ranges."""
     rng = np.random.default_rng(seed)
     needed = [f for f in manifest.inputs if f.required or f.name == "list_price" or f.kind == "word"]
     rest = [f for f in manifest.inputs if f not in needed and f.name not in _OF_THE_ENDPOINT]

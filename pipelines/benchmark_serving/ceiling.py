@@ -22,7 +22,8 @@ from pipelines.serving.runtime import Policy
 def measured(folder: Path, seconds: float) -> dict[str, Any]:
     """Return calls per second, their times, and the processor's seconds per call."""
     policy = Policy.load(folder)
-    bodies, took = singles(policy.manifest), []
+    bodies = singles(policy.manifest)
+    took: list[float] = []
 
     def call(body: bytes) -> bytes:
         answers = policy.answers(policy.columns([orjson.loads(body)["context"]]), OUTPUTS)

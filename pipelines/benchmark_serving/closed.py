@@ -1,4 +1,4 @@
-"""Closed-loop load: so many connections, each of which asks again as soon as it is answered; by wrk where it is installed."""
+"""Closed-loop load: connections that each ask again once they are answered; by wrk where it is installed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bare ASGI application that says hello, on the server of the endpoint with its settings: what the server itself costs.
+"""A bare ASGI application on the server of the endpoint, with its settings: what the server itself costs.
 
 Usage: python -m pipelines.benchmark_serving.hello PORT
 """

@@ -37,7 +37,8 @@ def measured(server: servers.Running, shop: Shop, path: str, bodies: list[bytes]
     first, last = float(np.median(memory[warm : warm + 6])), float(np.median(memory[-6:]))
     return {
         "swaps": swaps, "requests": load.requests, "failed": load.failed, "rate": load.requests / load.seconds,
-        "p50": float(np.median(load.p50)), "p99": float(np.median(load.p99)), "memory": last, "growth": last / first - 1,
+        "p50": float(np.median(load.p50)), "p99": float(np.median(load.p99)), "memory": last,
+        "growth": last / first - 1,
         "seen_p50": float(np.median(seen)), "seen_most": max(seen),
     }  # fmt: skip
 

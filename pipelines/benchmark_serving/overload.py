@@ -50,7 +50,7 @@ def told(found: Answers, end: float) -> dict[str, Any]:
 
 
 def recovery(found: Answers, end: float, normal: float) -> float | None:
-    """Return the seconds after the overload until a window in which nothing is refused and p99 is as it may be; or None."""
+    """Return the seconds until a window in which nothing is refused and p99 is as it may be; or None."""
     after = found.phase == AFTER
     start = end
     while start + _WINDOW <= end + _AFTER:

@@ -27,7 +27,7 @@ _PAUSE = 1.0  # seconds in which the server finishes what the load before left b
 
 @dataclass(frozen=True)
 class Bench:
-    """What is asked for: policies to quote by, where things are kept, seconds of a load, loads, and how much of the rest."""
+    """What is asked for: policies to quote by, where things are kept, and how much of everything."""
 
     policies: tuple[Path, ...]
     folder: Path

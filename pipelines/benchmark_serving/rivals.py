@@ -53,7 +53,7 @@ def rival(name: str, policy: Path, folder: Path, scratch: Path, install: bool) -
 
 
 def mlflow(policy: Path, scratch: Path) -> Program:
-    """Return how MLflow serves a policy from a registry of its own in `scratch`, as docs/serving.md says, one worker."""
+    """Return how MLflow serves a policy, as docs/serving.md says, from a registry of its own in `scratch`."""
     environment = {
         "MLFLOW_TRACKING_URI": f"sqlite:///{scratch.absolute()}/mlflow.db",
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
@@ -61,8 +61,8 @@ def mlflow(policy: Path, scratch: Path) -> Program:
         "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
     }
     _register(policy, scratch, environment)
-    words = ("-m", "mlflow", "models", "serve", "-m", "models:/pricing/1", "--env-manager", "local")
-    words = (*words, "--host", "127.0.0.1", "--port", "{port}", "--workers", "1")
+    model = ("-m", "mlflow", "models", "serve", "-m", "models:/pricing/1", "--env-manager", "local")
+    words = (*model, "--host", "127.0.0.1", "--port", "{port}", "--workers", "1")
     return Program((sys.executable, *words), scratch, "/ping", environment)
 
 
@@ -78,8 +78,8 @@ def bodies(name: str, manifest: Manifest) -> list[bytes]:
 
 def _register(policy: Path, scratch: Path, environment: dict[str, str]) -> None:
     code = (
-        "import sys; from pathlib import Path; from pipelines import registry; from pipelines.manifest import Manifest; "
-        "p = Path(sys.argv[1]); print(registry.ensure(p, Manifest.read(p), 'benchmark'))"
+        "import sys; from pathlib import Path; from pipelines import manifest, registry; "
+        "p = Path(sys.argv[1]); registry.ensure(p, manifest.Manifest.read(p), 'benchmark')"
     )
     found = subprocess.run(
         [sys.executable, "-c", code, str(policy.absolute())], cwd=scratch, capture_output=True, text=True, timeout=300,

@@ -1,4 +1,4 @@
-"""Servers under test: each a process on this machine that is started, waited for, watched and stopped with all it began."""
+"""Servers under test: each a process here that is started, waited for, watched and stopped with all it began."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _QUIET = {"DO_NOT_TRACK": "1", "BENTOML_DO_NOT_TRACK": "true", "MLFLOW_DISABLE_T
 
 @dataclass(frozen=True)
 class Program:
-    """How a server is started. words: its command, `{port}` in them its port. ready: a path that answers 200 once it is."""
+    """How a server is started. words: its command, `{port}` its port. ready: a path that answers 200 once it is."""
 
     words: tuple[str, ...]
     folder: Path

@@ -1,4 +1,4 @@
-"""A shop for the endpoint under test: a folder with deployed, signed policies and their key, and nothing else of a user's."""
+"""A shop for the endpoint under test: a folder with signed policies and their key, and nothing of a user's."""
 
 from __future__ import annotations
 
