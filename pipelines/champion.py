@@ -15,7 +15,7 @@ from pipelines import moves, registry, releases, signing
 from pipelines.errors import InputError
 from pipelines.manifest import Manifest
 from pipelines.moves import HISTORY, Move
-from pipelines.serving import trust
+from pipelines.serving import keys, trust
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -53,9 +53,7 @@ class Hand:
                 ) from error
             signing.seal(folder, self.key)
             if not approved:
-                print(
-                    f"note: {error.code}: {folder} is signed now, with the key {trust.name_of(self.key.public_key())}"
-                )
+                print(f"note: {error.code}: {folder} is signed now, with the key {keys.name_of(self.key.public_key())}")
 
 
 def same(one: Manifest | None, other: Manifest) -> bool:

@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pipelines.errors import InputError
+from pipelines.files import sync_folder
 
 HISTORY = Path("models/history.jsonl")
 KINDS = ("promote", "restore", "to", "rollback")  # restore: the alias follows models/incumbent again
@@ -80,11 +81,7 @@ def note(path: Path, move: Move) -> None:
             (json.dumps({_SPELT.get(k, k): v for k, v in asdict(move).items()}, ensure_ascii=False) + "\n").encode(),
         )
         os.fsync(file.fileno())
-    handle = os.open(path.parent, os.O_RDONLY)  # the entry of a new file too
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    sync_folder(path.parent)  # the entry of a new file too
 
 
 def moves(path: Path, model: str) -> tuple[Move, ...]:

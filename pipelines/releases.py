@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from pipelines import registry, signing
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH, MANIFEST, Manifest
-from pipelines.serving import trust
+from pipelines.serving import keys
 from pipelines.serving.golden import GOLDEN
 from pipelines.serving.trust import SIGNATURE, UntrustedError
 
@@ -75,7 +75,7 @@ def sign(manifest: Manifest, version: str, key: Ed25519PrivateKey, use: str) -> 
     """
     import mlflow
 
-    release, name = find(manifest.model, version), trust.name_of(key.public_key())
+    release, name = find(manifest.model, version), keys.name_of(key.public_key())
     if release.signed(use) == name:
         return
     with TemporaryDirectory() as scratch:

@@ -14,18 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
 
 from pipelines.errors import InputError
 from pipelines.files import replacing, write_json
 from pipelines.manifest import GRAPH
-from pipelines.serving import golden, trust
+from pipelines.serving import golden, keys, trust
 from pipelines.serving.anatomy import OddGraphError, inspect
 from pipelines.serving.golden import GOLDEN
 from pipelines.serving.runtime import Policy
@@ -43,14 +36,13 @@ def signing_key(given: Path | None = None) -> Ed25519PrivateKey:
     path = named or KEY
     if named is not None and not named.is_file():
         raise InputError(f"{named}, the key to sign policies with, is missing: see --key and {VARIABLE}")
-    if not path.is_file():
-        _make(path)
-    try:
-        key = load_pem_private_key(path.read_bytes(), password=None)
-    except (ValueError, TypeError) as error:
-        raise InputError(f"{path} is no private key in PEM without a password ({error})") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(f"{path} holds a key of another kind: make one with `openssl genpkey -algorithm ed25519`")
+    if not path.is_file() and keys.make_once(path, keys.new_key()):
+        print(
+            f"warning: {path} did not exist, so a development key was made to sign policies with. Endpoints trust what "
+            f"it signs ({path.with_suffix('.pub')}): for production give your own with --key or {VARIABLE}",
+            file=sys.stderr,
+        )
+    key = keys.private_key(path)
     _publish(key, path.with_suffix(".pub"), needed=named is None)
     return key
 
@@ -59,7 +51,7 @@ def sign(files: dict[str, bytes], key: Ed25519PrivateKey, use: str) -> bytes:
     """Return the content of policy.sig; the same files, key and use give the same bytes."""
     told = {
         "use": use,
-        "key": trust.name_of(key.public_key()),
+        "key": keys.name_of(key.public_key()),
         "sha256": {name: hashlib.sha256(files[name]).hexdigest() for name in trust.SIGNED},
         "signature": b64encode(key.sign(trust.statement(files, use))).decode(),
     }
@@ -90,28 +82,8 @@ def seal(folder: Path, key: Ed25519PrivateKey, use: str = "price") -> None:
     trust.verified(folder, (key.public_key(),), use)
 
 
-def _make(path: Path) -> None:
-    """Make a development key, which nobody but its owner may read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # noqa: PTH123  # the mode
-        file.write(content)
-    try:
-        os.link(draft, path)  # unlike a rename it never takes the place of a key that another process made meanwhile
-    except FileExistsError:
-        return
-    finally:
-        draft.unlink()
-    print(
-        f"warning: {path} did not exist, so a development key was made to sign policies with. Endpoints trust what it "
-        f"signs ({path.with_suffix('.pub')}): for production give your own with --key or {VARIABLE}",
-        file=sys.stderr,
-    )
-
-
 def _publish(key: Ed25519PrivateKey, path: Path, needed: bool) -> None:
-    content = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    content = keys.pem(key.public_key())
     if path.is_file() and content in path.read_bytes():  # others may be trusted beside it
         return
     if path.is_file():

@@ -42,17 +42,6 @@ def test_workers_that_start_together_have_one_key(tmp_path: Path) -> None:
     assert 1 == len(set(found))
 
 
-def test_the_public_half_is_read_and_never_made(tmp_path: Path) -> None:
-    """A public key comes back as it was written; a missing one is an error that says how to write it."""
-    path = tmp_path / "quotes.pub"
-    with pytest.raises(InputError, match=r"quotes.pub is missing: write it with `openssl pkey"):
-        keys.public_key(path)
-    with pytest.warns(DevelopmentKeyWarning):
-        key = keys.signing_key(tmp_path / "quotes.pem").public_key()
-    path.write_bytes(keys.pem(key))
-    assert key == keys.public_key(path)
-
-
 @pytest.mark.parametrize("content", [b"", b"abc", b"zz" * 32, b"ab" * 31, b"ab" * 32 + b" ab", b"\xff" * 64])
 def test_a_damaged_secret_is_refused(tmp_path: Path, content: bytes) -> None:
     """Anything but 64 hexadecimal digits is named, and never replaced by a new secret."""
@@ -70,8 +59,8 @@ def test_a_key_of_another_kind_is_refused(tmp_path: Path) -> None:
         (tmp_path / "key").write_bytes(content)
         with pytest.raises(InputError, match=r"key holds no Ed25519 private key .*openssl genpkey"):
             keys.signing_key(tmp_path / "key")
-        with pytest.raises(InputError, match=r"key holds no Ed25519 public key"):
-            keys.public_key(tmp_path / "key")
+        with pytest.raises(InputError, match=r"key holds no public key"):
+            keys.trusted_keys(tmp_path / "key")
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:

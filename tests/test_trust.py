@@ -22,6 +22,7 @@ from pipelines.files import digest
 from pipelines.manifest import GRAPH, MANIFEST, Manifest
 from pipelines.serving import trust
 from pipelines.serving.golden import GOLDEN
+from pipelines.serving.keys import name_of
 from pipelines.serving.trust import LARGEST, SIGNATURE, UntrustedError, public_keys, sealed, verified
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -83,7 +84,7 @@ def test_a_signed_policy_quotes(folder: Path) -> None:
     """What was signed loads, passes its self-test, and quotes as the graph does without any signature."""
     (quote,) = verified(folder, KEYS).quote([REQUEST])
     assert 22.5 == quote["price"]
-    assert trust.name_of(KEYS[0]) == sealed(folder, KEYS).key
+    assert name_of(KEYS[0]) == sealed(folder, KEYS).key
 
 
 @pytest.mark.parametrize("name", trust.SIGNED)
@@ -129,16 +130,16 @@ def test_unsigned(folder: Path, no_session: None) -> None:
 def test_signed_by_another_key(folder: Path, no_session: None) -> None:
     """Neither another key, nor another key that calls itself by the trusted one's name."""
     resign(folder, OTHER)
-    refused(folder, "signature", f"was signed with the key {trust.name_of(OTHER.public_key())}")
+    refused(folder, "signature", f"was signed with the key {name_of(OTHER.public_key())}")
     told = json.loads((folder / SIGNATURE).read_text())
-    (folder / SIGNATURE).write_text(json.dumps({**told, "key": trust.name_of(KEYS[0])}))
+    (folder / SIGNATURE).write_text(json.dumps({**told, "key": name_of(KEYS[0])}))
     refused(folder, "signature", "forged")
 
 
 def test_either_of_two_keys(folder: Path) -> None:
     """While a key is replaced, both are trusted."""
     resign(folder, OTHER)
-    assert trust.name_of(OTHER.public_key()) == sealed(folder, (*KEYS, OTHER.public_key())).key
+    assert name_of(OTHER.public_key()) == sealed(folder, (*KEYS, OTHER.public_key())).key
 
 
 def test_a_shadow_never_prices(folder: Path, no_session: None) -> None:
@@ -290,8 +291,8 @@ def test_public_keys(tmp_path: Path) -> None:
         public_keys(path)
     pem = [k.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo) for k in (KEY, OTHER)]
     path.write_bytes(pem[0] + b"\n" + pem[1])
-    names = [trust.name_of(key.public_key()) for key in (KEY, OTHER)]
-    assert names == [trust.name_of(key) for key in public_keys(path)]
+    names = [name_of(key.public_key()) for key in (KEY, OTHER)]
+    assert names == [name_of(key) for key in public_keys(path)]
     curve = generate_private_key(SECP256R1()).public_key()
     for content, told in (
         (b"", "no public key"),

@@ -23,7 +23,6 @@ from pipelines.serving.overload import Gate
 from pipelines.serving.parts import Live, Parts
 from pipelines.serving.quoting import Quoter
 from pipelines.serving.signatures import Signer, Verifier
-from pipelines.serving.trust import public_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -90,7 +89,7 @@ def sealing(path: Path) -> Sealing:
     signer, beside = Signer(keys.signing_key(path)), path.with_suffix(".pub")
     if not beside.is_file():
         keys.publish(signer.public_key, beside)
-    trusted = public_keys(beside)
+    trusted = keys.trusted_keys(beside)
     if signer.public_key not in trusted:
         raise InputError(
             f"{beside} does not hold the public key of {path}: checkouts verify by it. Add it there (`openssl pkey -in "

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path("data/decisions")
 _LATEST = 4_102_444_800  # 2100, seconds since 1970
-_LONGEST = 200  # characters of a quote id
+_LONGEST = 256  # characters of a quote id, as of any id in a request
 
 
 class Shadow(TypedDict):

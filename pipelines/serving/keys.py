@@ -9,6 +9,7 @@ import os
 import secrets
 import warnings
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -49,30 +50,41 @@ def secret(path: Path) -> bytes:
 
 def signing_key(path: Path) -> Ed25519PrivateKey:
     """Return the Ed25519 key of `path`, PEM (PKCS 8); where there is no file, one is made with a warning."""
-    content = _content(path, lambda: pem(Ed25519PrivateKey.generate()))
-    try:
-        key = load_pem_private_key(content, None)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise InputError(
-            f"{path} holds no Ed25519 private key in PEM without a password: make it with "
-            f"`openssl genpkey -algorithm ed25519 -out {path}`"
-        )
-    return key
+    return _private(path, _content(path, new_key))
 
 
-def public_key(path: Path) -> Ed25519PublicKey:
-    """Return the Ed25519 public key of `path`, PEM; nothing is made where there is none."""
-    if not path.is_file():
-        raise InputError(f"{path} is missing: write it with `openssl pkey -in KEY -pubout -out {path}`")
+def private_key(path: Path) -> Ed25519PrivateKey:
+    """Return the Ed25519 key of `path`, PEM (PKCS 8); nothing is made where there is none."""
     try:
-        key = load_pem_public_key(path.read_bytes())
-    except (ValueError, UnsupportedAlgorithm):
-        key = None
-    if not isinstance(key, Ed25519PublicKey):
-        raise InputError(f"{path} holds no Ed25519 public key in PEM: write it with `openssl pkey -in KEY -pubout`")
-    return key
+        return _private(path, path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror})") from None
+
+
+def trusted_keys(path: Path) -> tuple[Ed25519PublicKey, ...]:
+    """Return the keys of a PEM file: one, or while a key is being replaced the old and the new one below each other."""
+    end, found = b"-----END PUBLIC KEY-----", []
+    for block in path.read_bytes().split(end)[:-1]:
+        try:
+            key = load_pem_public_key(block.strip() + b"\n" + end + b"\n")
+        except (ValueError, UnsupportedAlgorithm) as error:
+            raise InputError(f"{path} is no public key in PEM ({error}): copy it again") from None
+        if not isinstance(key, Ed25519PublicKey):
+            raise InputError(f"{path} holds a key of another kind than Ed25519, with which everything here is signed")
+        found.append(key)
+    if not found:
+        raise InputError(f"{path} holds no public key in PEM: copy it again, and never the private one")
+    return tuple(found)
+
+
+def name_of(key: Ed25519PublicKey) -> str:
+    """Return what a key is called: the first 16 hexadecimal digits of the SHA-256 of its 32 bytes."""
+    return sha256(key.public_bytes_raw()).hexdigest()[:16]
+
+
+def new_key() -> bytes:
+    """Return a new Ed25519 key as the text of a file."""
+    return pem(Ed25519PrivateKey.generate())
 
 
 def pem(key: Ed25519PrivateKey | Ed25519PublicKey) -> bytes:
@@ -95,8 +107,13 @@ def publish(key: Ed25519PublicKey, path: Path) -> None:
 def _content(path: Path, make: Callable[[], bytes]) -> bytes:
     """Return what the file holds; without one make it whole, readable by its owner alone, and once among workers."""
     try:
-        if not path.exists():
-            _make(path, make())
+        if not path.exists() and make_once(path, make()):
+            warnings.warn(
+                f"{path} was missing, so a development key was made: before customers see quotes, put a key of your "
+                "own there",
+                DevelopmentKeyWarning,
+                stacklevel=3,
+            )
         return path.read_bytes()
     except OSError as error:
         raise InputError(
@@ -104,7 +121,8 @@ def _content(path: Path, make: Callable[[], bytes]) -> bytes:
         ) from None
 
 
-def _make(path: Path, content: bytes) -> None:
+def make_once(path: Path, content: bytes) -> bool:
+    """Write a key that only its owner may read, unless there is one; return whether this process made it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.part")
     try:
@@ -112,13 +130,22 @@ def _make(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, path)  # unlike a rename it never replaces the key that another worker made meanwhile
+        os.link(draft, path)  # unlike a rename it never replaces the key that another process made meanwhile
     except FileExistsError:
-        return
+        return False
     finally:
         draft.unlink(missing_ok=True)
-    warnings.warn(
-        f"{path} was missing, so a development key was made: before customers see quotes, put a key of your own there",
-        DevelopmentKeyWarning,
-        stacklevel=4,
-    )
+    return True
+
+
+def _private(path: Path, content: bytes) -> Ed25519PrivateKey:
+    try:
+        key = load_pem_private_key(content, None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        key = None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise InputError(
+            f"{path} holds no Ed25519 private key in PEM without a password: make it with "
+            f"`openssl genpkey -algorithm ed25519 -out {path}`"
+        )
+    return key

@@ -19,6 +19,7 @@ from pathlib import Path
 from zlib import crc32
 
 from pipelines.errors import InputError
+from pipelines.files import sync_folder
 
 DECISIONS, OUTCOMES = "decisions", "outcomes"  # the kinds of log, and how the names of their segments begin
 OPEN, SEALED, LOCK, TORN, DAMAGED = ".open", ".sqlite", ".lock", ".torn", ".damaged"
@@ -62,7 +63,7 @@ class Segment:
             self._db.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
             self._log = os.open(_beside(self.path, "-wal"), os.O_RDONLY)
             os.fsync(self._log)
-            _sync_folder(folder)
+            sync_folder(folder)
         except BaseException:
             self.discard()
             raise
@@ -170,7 +171,7 @@ def finish(path: Path) -> int:
         raise
     except sqlite3.DatabaseError:
         path.rename(path.with_suffix(DAMAGED))
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return torn
 
 
@@ -236,12 +237,3 @@ def _held(path: Path) -> Iterator[None]:
 
 def _beside(path: Path, end: str) -> Path:
     return path.with_name(path.name + end)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Bring the names in a folder to the disk."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

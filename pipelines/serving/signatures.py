@@ -24,7 +24,7 @@ from base64 import urlsafe_b64decode
 from binascii import b2a_base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b, sha256
+from hashlib import blake2b
 from typing import Any, Literal
 
 import orjson
@@ -33,6 +33,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from pipelines.errors import InputError
 from pipelines.serving import merkle
+from pipelines.serving.keys import name_of
 
 LONGEST = 4096  # characters of a token that is worth looking at
 _ALONE, _PAGE = "EdDSA", "EdDSA-page"  # algorithms that headers name; no library takes the second for the first
@@ -92,11 +93,6 @@ _REFUSALS = {
     "forged": Refused("forged", "its signature does not belong to its content"),
     "expired": Refused("expired", "it has expired: ask for a new quote"),
 }
-
-
-def key_id(key: Ed25519PublicKey) -> str:
-    """Return what tokens call a key: 16 hexadecimal digits of the SHA-256 of its bytes."""
-    return sha256(key.public_bytes_raw()).hexdigest()[:16]
 
 
 def context_hash(inputs: Mapping[str, Any]) -> str:
@@ -187,7 +183,7 @@ def verify(token: str, key: Ed25519PublicKey, now: float) -> Facts | Refused:
 
 
 def _header(key: Ed25519PublicKey, alg: str) -> bytes:
-    return _packed(orjson.dumps({"alg": alg, "typ": "JWT", "kid": key_id(key)}))
+    return _packed(orjson.dumps({"alg": alg, "typ": "JWT", "kid": name_of(key)}))
 
 
 def _is_ours(head: bytes) -> bool:

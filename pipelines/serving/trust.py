@@ -18,13 +18,13 @@ from typing import Any, Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH, MANIFEST, Manifest
 from pipelines.serving import golden
 from pipelines.serving.anatomy import OddGraphError, inspect
 from pipelines.serving.golden import GOLDEN
+from pipelines.serving.keys import name_of, trusted_keys
 from pipelines.serving.runtime import Policy
 
 SIGNATURE: Final = "policy.sig"
@@ -135,31 +135,14 @@ def manifest_of(folder: Path, files: Mapping[str, bytes]) -> Manifest:
     return manifest
 
 
-def name_of(key: Ed25519PublicKey) -> str:
-    """Return what a key is called: the first 16 hexadecimal digits of the SHA-256 of its 32 bytes."""
-    return hashlib.sha256(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).hexdigest()[:16]
-
-
 def public_keys(path: Path = PUBLIC_KEY) -> Keys:
-    """Return the keys of a PEM file: one, or while a key is being replaced the old and the new one below each other."""
+    """Return the keys by which policies are trusted."""
     if not path.is_file():
         raise InputError(
             f"{path} is missing: it is the public key by which policies are trusted. `python -m pipelines.promote` "
             "makes it on a first run; else copy it from where policies are promoted"
         )
-    end = b"-----END PUBLIC KEY-----"
-    found = []
-    for block in path.read_bytes().split(end)[:-1]:
-        try:
-            key = load_pem_public_key(block.strip() + b"\n" + end + b"\n")
-        except ValueError as error:
-            raise InputError(f"{path} is no public key in PEM ({error}): copy it again") from None
-        if not isinstance(key, Ed25519PublicKey):
-            raise InputError(f"{path} holds a key of another kind than Ed25519: policies are signed with Ed25519")
-        found.append(key)
-    if not found:
-        raise InputError(f"{path} holds no public key in PEM: copy it again, and never the private one")
-    return tuple(found)
+    return trusted_keys(path)
 
 
 def _verify(folder: Path, files: dict[str, bytes], keys: Keys, use: str) -> str:
