@@ -42,8 +42,10 @@ def test_a_price_on_the_grid_stays(minor: int, scale: int) -> None:
         (27.486, 24.99, 27.485, math.nan, 2749),
         (0.001, 0.0005, math.nan, math.nan, 1),
         (22.000000000000004, 20.0, math.nan, math.nan, 2200),
+        (math.nextafter(10.005, 0), 10.005, math.nan, math.nan, 1000),
+        (10.005, 10.005, math.nan, 5.0, 1000),
     ],
 )
 def test_between_minor_units(price: float, towards: float, least: float, most: float, expected: int) -> None:
-    """A price between two moves towards the list price, unless the item's bounds forbid it; it is never nothing."""
+    """A price between two moves towards the list price, never past it, unless only the other is within the bounds."""
     assert expected == minor_units(price, 100, towards, least, most)

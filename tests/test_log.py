@@ -168,6 +168,27 @@ def test_policies_are_in_every_segment(tmp_path: Path) -> None:
     assert [("abc",), ("abc", "def")] == told
 
 
+def test_what_a_round_of_the_loop_logs_is_one_group(tmp_path: Path) -> None:
+    """Requests that are priced in one round wait for one write, however long the round takes; the next has its own."""
+    log = Log(tmp_path, "decisions", "w", QUICK)
+
+    async def two_rounds() -> list[int]:
+        counted = []
+        for _ in range(2):
+            groups = []
+            for n in range(4):
+                groups.append(log.append({"n": n}))
+                time.sleep(0.005)  # the writer could run meanwhile
+            assert await groups[-1]
+            counted.append(len(set(map(id, groups))))
+        return counted
+
+    assert [1, 1] == asyncio.run(two_rounds())
+    assert log.append({"n": 8}).wait()  # a thread's record needs no loop
+    log.close()
+    assert 9 == len(records(tmp_path))
+
+
 def test_a_full_disk_degrades_and_recovers(tmp_path: Path) -> None:
     """Under a limit on the size of files, which is met in the midst of writing, quotes are never held up: records are
     lost, counted and told; when there is room again they are logged again. No acknowledged one is missing."""

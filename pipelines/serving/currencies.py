@@ -43,7 +43,11 @@ def minor_units(price: float, scale: int, towards: float, least: float = math.na
     if abs(exact - near) <= _SLACK * max(1.0, abs(exact) * 1e-9):
         return near or 1
     up, down = math.ceil(exact), math.floor(exact)
-    first, second = (up, down) if price < towards else (down, up)
-    if first > most * scale or first < least * scale:  # never true of NaN
-        return second or 1
-    return first or 1
+    # a list price between two minor units is told as the lower one; what lies between them as well goes no further
+    first, second = (up, down) if price < towards and up - towards * scale <= _SLACK else (down, up)
+    lowest, highest = least * scale, most * scale
+
+    def outside(minor: int) -> bool:  # never true of NaN
+        return minor > highest or minor < lowest
+
+    return (second if outside(first) and not outside(second) else first) or 1

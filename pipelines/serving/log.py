@@ -12,6 +12,7 @@ writing is tried again every `retry_seconds`, until there is room.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 import threading
@@ -84,8 +85,20 @@ class Log:
             else:
                 group.rows += rows
         if not waiting:
-            self._wake.set()
+            self._wake_soon()
         return group
+
+    def _wake_soon(self) -> None:
+        """Wake the writer; from an event loop, once the loop has come round, so that a round's records are one group.
+
+        A wake costs the thread of the loop more than a record does; a loop with nothing else to do comes round at once.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # a plain thread
+            self._wake.set()
+        else:
+            loop.call_soon(self._wake.set)
 
     def introduce(self, digest: str, manifest: Mapping[str, Any]) -> None:
         """Let every segment from now on tell what a policy is that its records name by `digest`."""

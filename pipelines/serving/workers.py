@@ -105,6 +105,7 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the caller's caller is
         lifespan="on",
         timeout_keep_alive=65,  # longer than balancers keep idle connections, so that none is closed under a request
         timeout_graceful_shutdown=max(1, round(settings.drain)),
