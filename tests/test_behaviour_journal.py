@@ -197,7 +197,7 @@ def test_a_killed_process_loses_no_acknowledged_event(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         lines = process.stdout.read().split()
         process.wait()
-        acknowledged = max(opened, *map(int, lines[-1:]))
+        acknowledged = max([opened, *map(int, lines[-1:])])
     assert acknowledged > 100
     finished = subprocess.run(
         [sys.executable, "-c", WRITER, str(path), "0"], capture_output=True, text=True, check=True
