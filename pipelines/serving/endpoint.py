@@ -24,9 +24,12 @@ from pipelines.serving.runtime import RequestError
 from pipelines.serving.sockets import Sockets
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pipelines.serving.access import Access
     from pipelines.serving.metrics import Cells
     from pipelines.serving.overload import Gate
+    from pipelines.serving.quoting import Page
     from pipelines.serving.views import View
 
 _log = logging.getLogger("pricewright")
@@ -73,10 +76,10 @@ class Endpoint(Described):
         self.gate.look()
         deadline, view = self._deadline(scope), self.quoter.view()
         body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
-        wanted = [asked(body, view.names)]
+        one = asked(body, view.names)
         self.gate.enter()
         try:
-            return Answer(orjson.dumps((await self._quotes(wanted, view, deadline))[0]))
+            return Answer(orjson.dumps(await self._alone(one, view, deadline)))
         finally:
             self.gate.leave()
 
@@ -86,8 +89,8 @@ class Endpoint(Described):
         self.gate.enter_page()
         try:
             raw = await read(receive, self.limits.page_body, self.limits.body_seconds)
-            body = parsed(raw, self.limits.depth)
-            return Answer(orjson.dumps({"quotes": await self._page(body, self.limits.contexts, view, deadline)}))
+            told = await self._page(lambda: parsed(raw, self.limits.depth), self.limits.contexts, view, deadline)
+            return Answer(orjson.dumps({"quotes": told}))
         finally:
             self.gate.leave_page()
 
@@ -95,29 +98,36 @@ class Endpoint(Described):
         """Return the quotes of the items on a screen, a page of a WebSocket. Raises Problem, RequestError."""
         self.gate.enter_page()
         try:
-            return await self._page(body, self.limits.screen, self.quoter.view(), Deadline(None, self.deadline))
+            return await self._page(lambda: body, self.limits.screen, self.quoter.view(), Deadline(None, self.deadline))
         finally:
             self.gate.leave_page()
 
-    async def _page(self, body: Any, most: int, view: View, deadline: Deadline) -> list[Any]:
+    async def _page(self, body: Callable[[], Any], most: int, view: View, deadline: Deadline) -> list[Any]:
+        """Return the quotes of a page; `body` reads it, in its turn: the objects of many would push each other out."""
+        self.gate.enter()
         try:
-            wanted = page(body, view.names, most)
-            self.gate.enter()
-            try:
-                return await self._quotes(wanted, view, deadline, page=True)
-            finally:
-                self.gate.leave()
+            if self.parts.contexts is None:
+                async with self.gate.page_turn():
+                    made = self.quoter.page(page(body(), view.names, most), view, deadline.passed)
+            else:
+                wanted = page(body(), view.names, most)
+                late = await self._computed(wanted, view, deadline)
+                async with self.gate.page_turn():
+                    made = self.quoter.page(wanted, view, late or deadline.passed)
+            return await self._kept(made)
         except RequestError as refused:
             raise _of_page(refused) from None
+        finally:
+            self.gate.leave()
 
-    async def _quotes(self, wanted: list[Asked], view: View, deadline: Deadline, page: bool = False) -> list[Any]:
-        late = self.parts.contexts is not None and await self._computed(wanted, view, deadline)
-        if page:
-            async with self.gate.page_turn():
-                made = self.quoter.page(wanted, view, late or deadline.passed)
-        else:
-            await self.gate.turn()
-            made = self.quoter.page(wanted, view, late or deadline.passed)
+    async def _alone(self, one: Asked, view: View, deadline: Deadline) -> Any:
+        late = self.parts.contexts is not None and await self._computed([one], view, deadline)
+        await self.gate.turn()
+        (quote,) = await self._kept(self.quoter.page([one], view, late or deadline.passed))
+        return quote
+
+    async def _kept(self, made: Page) -> list[Any]:
+        """Return quotes once they are logged and counted."""
         if self.parts.log is not None:
             await self.parts.log.quoted(*made.records)
         for counted in made.counted:
