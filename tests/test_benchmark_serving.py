@@ -150,6 +150,12 @@ def test_the_endpoint_is_measured_with_everything_switched_on(policy: Path, tmp_
         assert b'"version":"2"' in get(server.port, "/ready")[1]
 
 
+def test_the_bare_server_is_started_as_the_endpoint_is(tmp_path: Path) -> None:
+    """What the endpoint is compared with answers on the same server, and ends when it is asked to."""
+    with running(Program((sys.executable, "-m", "pipelines.benchmark_serving.hello", "{port}"), tmp_path)) as server:
+        assert (200, b'{"hello": "world"}') == get(server.port, "/")
+
+
 def test_overload_is_told_as_it_was() -> None:
     """Half is refused; p99 is that of the accepted; recovery is the first window in which all is well."""
     due = np.concatenate([np.arange(100) / 100, 1 + np.arange(200) / 200, 2 + np.arange(300) / 100])

@@ -9,16 +9,28 @@ import sys
 from typing import Any
 
 from pipelines.serving import workers
+from pipelines.serving.limits import Limits
 from pipelines.serving.settings import Settings
 
 _BODY = b'{"hello": "world"}'
 _HEADERS = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(_BODY))]
 
 
+class NoSockets:
+    """The WebSockets of an application that has none."""
+
+    open = 0
+
+    def end(self) -> None:
+        """Tell all of them that it ends."""
+
+
 class Hello:
-    """The application. draining: what `workers.serve` sets when it is asked to stop."""
+    """The application, as `workers.serve` knows an endpoint. draining: it was asked to stop."""
 
     draining = False
+    limits = Limits()
+    sockets = NoSockets()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Answer whatever is asked."""
