@@ -176,13 +176,15 @@ def readme_commands() -> list[str]:
 @contextlib.contextmanager
 def _serving(command: str, project: Path) -> Iterator[None]:
     """Run a server of the README until its address answers, and stop it afterwards."""
+    answers = ["curl", "-sf", SERVERS[command]]
+    assert subprocess.run(answers, capture_output=True, check=False).returncode, f"another {command} answers already"
     server = subprocess.Popen(
         ["bash", "-c", command], cwd=project, env=_environment(), start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
         for _ in range(120):
-            if subprocess.run(["curl", "-sf", SERVERS[command]], capture_output=True, check=False).returncode == 0:
+            if subprocess.run(answers, capture_output=True, check=False).returncode == 0:
                 break
             time.sleep(0.5)
             assert server.poll() is None, f"{command} stopped by itself"
