@@ -315,7 +315,10 @@ def typed(cls: type[Any], values: Any, where: str) -> Any:
         made = OmegaConf.to_object(OmegaConf.merge(schema, values))
     except OmegaConfBaseException as error:
         key = ".".join(filter(None, (where, str(error.full_key or ""))))
-        raise InputError(f"conf: {key}: {str(error).splitlines()[0]}") from error
+        told = str(error).splitlines()[0]
+        if told.startswith("Incompatible value 'None'"):
+            told = "null is no value for it; name one, or take the line out to have the default"
+        raise InputError(f"conf: {key}: {told}") from error
     for f in dataclasses.fields(cls):
         if isinstance(getattr(made, f.name), list):
             object.__setattr__(made, f.name, tuple(getattr(made, f.name)))

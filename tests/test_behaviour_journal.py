@@ -95,7 +95,7 @@ def test_no_event_is_taken_if_the_disk_refuses(tmp_path: Path) -> None:
     durable.add(bare(100 * HALF, "a"))
     pages = durable._one("PRAGMA page_count")
     durable._file.execute(f"PRAGMA max_page_count = {pages}")
-    many = [bare(101 * HALF, f"b{n}", row={"keywords": "x" * 500}) for n in range(100)]
+    many = [bare(101 * HALF + n, f"b{n}", row={"keywords": "x" * 500}) for n in range(100)]
     with pytest.raises(sqlite3.OperationalError, match="full"):
         durable.add_many(many)
     assert (1, 1) == (durable.state.counted[TAKEN], durable.journaled)
