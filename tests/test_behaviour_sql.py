@@ -39,7 +39,7 @@ def test_only_what_a_feature_needs_is_made() -> None:
     few = only(views=Feature("session", "count", ("view",), meaning="views"))
     made = {step.name: step.select for step in sql.steps(few, ())}
     assert ["log", "of_session", "sold", "offers"] == list(made)
-    for word in ("searches", "reviews", "previous_step", "decayed", "lives", "by_session_"):
+    for word in ("searches", "reviews", "previous_step", "decayed", "lives", "by_session_until"):
         assert word not in " ".join(made.values())
     assert "WHERE kind = 'view'" in made["of_session"].split("counted AS")[0]
 
