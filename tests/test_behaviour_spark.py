@@ -68,11 +68,25 @@ def written(engine: EngineSettings, wanted: FeatureSet, tables: Tables, out: Pat
     return batch.frame(out).set_index("offer_id")
 
 
-def test_a_log_with_ties_and_gaps_gives_the_same(session: Any, tmp_path: Path) -> None:
-    """Events at the same instant, short memories and short windows: as the reference and as DuckDB has it."""
-    tables = log(4)
+def together(logs: list[Tables]) -> Tables:
+    """Return logs as one in which they share no shopper, session or item: what Spark takes long for is to begin."""
+    named = [
+        {name: t.assign(**{c: t[c] + f"-{k}" for c in t.columns if c.endswith("_id")}) for name, t in tables.items()}
+        for k, tables in enumerate(logs)
+    ]
+    return {name: pd.concat([tables[name] for tables in named], ignore_index=True) for name in logs[0]}
+
+
+def test_logs_with_ties_and_gaps_give_the_same(session: Any, tmp_path: Path) -> None:
+    """Random logs of seconds, hours and months, many events at once, short memories and windows: as the reference says.
+
+    And as DuckDB says.
+    """
+    logs = [log(seed, 80, tick) for seed, tick in enumerate((3_000.5, 3_000.5, 0.004, 400_000.0), start=4)]
+    tables = together(logs)
     found = written(SPARK, short(), tables, tmp_path / "spark")
-    assert [] == differences(slow_features(short(), tables), found)
+    reference = pd.concat([slow_features(short(), t).rename(lambda n, k=k: f"{n}-{k}") for k, t in enumerate(logs)])
+    assert [] == differences(reference, found)
     expected = written(EngineSettings(), short(), tables, tmp_path / "duckdb")
     pd.testing.assert_frame_equal(expected, found, rtol=1e-6, atol=1e-6)
     assert {"spark", "duckdb"} == {path.name for path in tmp_path.iterdir()}
