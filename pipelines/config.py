@@ -108,7 +108,7 @@ class EngineSettings:
     name: str = "duckdb"
     threads: int = 2
     memory: str = "4GB"
-    rows: int = 4_000_000
+    rows: int = 2_000_000
     master: str = "local[2]"
     partitions: int = 64
     settings: dict[str, Any] = field(default_factory=dict)
