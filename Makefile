@@ -37,8 +37,9 @@ benchmark: $(BIN)/.installed  ## the method on worlds of known demand: make benc
 benchmark-gate: $(BIN)/.installed  ## the gate and the intervals, checked over hundreds of seeds
 	python -m pipelines.benchmark.gate $(call given,checks seeds) $(options)
 
-benchmark-features: $(BIN)/.installed  ## features of 1, 10 and 50 million events: make benchmark-features sizes=1,10
+benchmark-features: $(BIN)/.installed  ## features in batch (1, 10, 50 million events: sizes=1,10) and live
 	python -m pipelines.benchmark_features $(call given,sizes methods) $(if $(fresh),--fresh)
+	python -m pipelines.behaviour.benchmark_live
 
 # uv installs the locked wheels in seconds; where it cannot (a mirror that only pip is set up for), pip does.
 $(BIN)/.installed: requirements.lock
