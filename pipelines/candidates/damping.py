@@ -13,8 +13,8 @@ the curves and their strength as well:
   the best guide to everybody's rung, and damping all of them would cost more than it saves.
 
 Both are asked of the offers as they are and of the offers weighted so that every rung counts alike. The weighted
-likelihood looks at the rungs that a policy moves to; but where prices followed the context its weights leave few offers'
-worth of evidence, and it then damps what the log as it is bears out beyond doubt.
+likelihood looks at the rungs that a policy moves to; but where prices followed the context, its weights leave the
+evidence of few offers, and it then damps what the log as it is bears out beyond doubt.
 """
 
 from __future__ import annotations
