@@ -140,3 +140,16 @@ def test_where_prices_followed_a_shock_each_row_is_judged_at_its_own() -> None:
     known, averaged = (damp(one, one, t)[0].share for t in (told, told.drop(columns="shock")))
     assert known > 0.9
     assert averaged < 0.5
+
+
+def test_unequal_weights_do_not_hide_what_the_log_bears_out() -> None:
+    """Where a few offers at rare rungs weigh like all others, curves that the log as it is bears out are believed."""
+    select: pd.DataFrame = weighted(offers(3000, seed=1)[0])
+    one = candidate(select)
+    rare = np.random.default_rng(4).random(len(select)) < 0.01
+    heavy = select.assign(weight=np.where(rare, 200.0, 1.0))
+    q = probability(one, select)
+    rung, bought = (select[name].to_numpy() for name in ("rung", "bought"))
+    at = damp(one, one, heavy)[0].at
+    assert believed(q, rung, bought, heavy["weight"].to_numpy(), at) < 0.5
+    assert 0.8 < damp(one, one, heavy)[0].share

@@ -11,6 +11,10 @@ the curves and their strength as well:
 - the posterior probability that the undamped curves are right and not the pooled shape (Kass & Raftery, "Bayes
   factors", JASA 1995). With much evidence it is 1: curves that exaggerate a little are still
   the best guide to everybody's rung, and damping all of them would cost more than it saves.
+
+Both are asked of the offers as they are and of the offers weighted so that every rung counts alike. The weighted
+likelihood looks at the rungs that a policy moves to; but where prices followed the context, its weights leave the
+evidence of few offers, and it then damps what the log as it is bears out beyond doubt.
 """
 
 from __future__ import annotations
@@ -94,7 +98,8 @@ def damp(trial: Demand, demand: Demand, select: pd.DataFrame) -> tuple[Damped, D
     prices = select[["list_price"]].to_numpy(float) * rungs_of(trial)[None, :]
     at = best_single_rung(q, prices - select[["unit_cost"]].to_numpy(float))
     rung, bought, weight = (select[name].to_numpy() for name in ("rung", "bought", "weight"))
-    share = believed(probability(scored(trial), select), rung, bought, weight, at)
+    curves = probability(scored(trial), select)
+    share = max(believed(curves, rung, bought, w, at) for w in (weight, np.ones_like(weight)))
     shapes = (tuple(float(r) for r in pooled_shape(c, at)) for c in (q, later))
     first, second = (Damped(d, share, shape, at) for d, shape in zip((trial, demand), shapes, strict=True))
     return first, second
