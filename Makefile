@@ -25,8 +25,8 @@ check: $(BIN)/.installed  ## style and types
 	ruff check pipelines tests
 	mypy
 
-serve: $(BIN)/.installed  ## the thin endpoint on 127.0.0.1:8000
-	python -m pipelines.serving
+serve: $(BIN)/.installed  ## the thin endpoint on 127.0.0.1:8000, and what brings it each promoted policy
+	python -m pipelines.serving --watch
 
 given = $(foreach name,$(1),$(if $($(name)),$(name)=$($(name))))
 options = $(if $(processes),--processes $(processes)) $(if $(fresh),--fresh)

@@ -68,10 +68,16 @@ def mean_weight(
     return {"mean_weight": mean, "tolerance": float(_ERRORS * max(seen, expected) + _SLACK)}
 
 
-def misfits(rungs: list[dict[str, Any]]) -> list[tuple[float, float, float]]:
-    """Return multiplier, mean weight and tolerance of the rungs whose propensities cannot be right."""
+def misfits(rungs: list[dict[str, Any]], everywhere: bool = True) -> list[tuple[float, float, float]]:
+    """Return multiplier, mean weight and tolerance of the rungs whose propensities cannot be right.
+
+    everywhere: whether every context had a chance of every rung. A live policy gives most contexts a chance of few, and
+    then a mean below 1 is the share of those that had one, and speaks against nothing.
+    """
     told = [(r["multiplier"], r["mean_weight"], r["tolerance"]) for r in rungs if r.get("tolerance") is not None]
-    return [(m, mean, tolerance) for m, mean, tolerance in told if abs(mean - 1) > tolerance]
+    return [
+        (m, mean, tolerance) for m, mean, tolerance in told if (abs(mean - 1) if everywhere else mean - 1) > tolerance
+    ]
 
 
 def balance(

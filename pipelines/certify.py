@@ -63,7 +63,7 @@ def read_certify(info: OffersInfo) -> Window:
 
 def rivals(cfg: Config, info: OffersInfo, window: Window, challenger: Manifest) -> Rivals:
     """Return what prices now and the best single multiplier, as they run."""
-    folder = incumbent_folder(registered_name(info.source))
+    folder = incumbent_folder(registered_name(info.source, info.model))
     manifest = Manifest.read(folder)
     same = manifest.graph_sha256 == challenger.graph_sha256
     running, _ = targets(graph.session((LIST_PRICE if same else folder) / GRAPH), window)
@@ -96,8 +96,11 @@ def facts(
         window.logged.rung, window.logged.propensity, shown, window.info.ladder, least, window.logged.shopper
     )
     told = {k: v for k, v in (report.get("placebo") or {}).items() if k != "shows_effect"}
+    everywhere = not window.info.model  # a live policy gives most contexts a chance of few rungs
     # of earlier windows and of this one; a rung that is wrong in both is told once
-    wrong = tuple({row[0]: row for row in (*misfits(rungs), *misfits(report.get("rungs", [])))}.values())
+    wrong = tuple(
+        {row[0]: row for row in (*misfits(rungs, everywhere), *misfits(report.get("rungs", []), everywhere))}.values()
+    )
     return Facts(
         challenger=challenger.name,
         champion=against.name,

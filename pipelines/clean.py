@@ -11,9 +11,9 @@ import pandera.pandas as pa
 from pipelines import rules
 from pipelines.config import Clean, Config, stage
 from pipelines.errors import InputError
-from pipelines.files import read_table, replacing, write_json, write_table
+from pipelines.files import read_json, read_table, replacing, write_json, write_table
 from pipelines.rules import Rule, counted, nothing_left, sift
-from pipelines.sources import EventsSource, OffersSource, Source, event_clean, own_offers
+from pipelines.sources import DecisionsSource, EventsSource, OffersSource, Source, decided, event_clean, own_offers
 from pipelines.tables import EVENTS, ITEMS, SHOPPERS, check
 
 RAW = Path("data/raw")
@@ -63,6 +63,9 @@ def report(kept: Tables, rejected: Tables) -> dict[str, dict[str, object]]:
 
 def clean_tables(source: Source, clean: Clean) -> dict[str, dict[str, object]]:
     """Write data/clean/ and data/quarantine/ of tables that fit into memory; return the report."""
+    told = read_json(RAW / decided.TOLD) if isinstance(source, DecisionsSource) else None
+    if isinstance(source, DecisionsSource) and told is not None:
+        source = decided.as_offers(source, told)
     names = ["offers"] if isinstance(source, OffersSource) else ["events", "items", "shoppers"]
     kept, rejected = cleaned({n: read_table(RAW / f"{n}.parquet") for n in names}, source, clean)
     for folder, tables in ((CLEAN, kept), (QUARANTINE, rejected)):
@@ -71,6 +74,8 @@ def clean_tables(source: Source, clean: Clean) -> dict[str, dict[str, object]]:
                 write_table(draft / f"{name}.parquet", table)
             if folder == CLEAN:
                 write_json(draft / "report.json", report(kept, rejected))
+                if told is not None:
+                    write_json(draft / decided.TOLD, told)
     return report(kept, rejected)
 
 

@@ -15,10 +15,12 @@ from pipelines.config import Config, Split, stage
 from pipelines.errors import InputError
 from pipelines.files import digest, read_json, read_table, replacing, write_table
 from pipelines.sources import (
+    DecisionsSource,
     EventsSource,
     MarketSource,
     OffersSource,
     OnlineRetailSource,
+    decided,
     event_log,
     online_retail,
     own_context,
@@ -51,6 +53,10 @@ def made(cfg: Config) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
         return online_retail.offers(source, {name: read_table(path) for name, path in log.items()})
     if isinstance(source, OffersSource):
         return own_context.offers(source, read_table(CLEAN / "offers.parquet"))
+    if isinstance(source, DecisionsSource):
+        told = read_json(CLEAN / decided.TOLD)
+        kept, off, info = own_context.offers(decided.as_offers(source, told), read_table(CLEAN / "offers.parquet"))
+        return kept, off, decided.described(info, told)
     raise InputError(f"source.kind={source.kind}: features does not know this kind of source")
 
 

@@ -12,11 +12,14 @@ from pipelines.config import Config, stage
 from pipelines.errors import InputError
 from pipelines.files import replacing, write_json, write_table
 from pipelines.sources import (
+    DecisionsSource,
     EventsSource,
     MarketSource,
     OffersSource,
     OnlineRetailSource,
     Source,
+    decided,
+    decisions,
     event_log,
     online_retail,
     own_offers,
@@ -50,10 +53,26 @@ def ingest_log(source: EventsSource) -> None:
     print(f"ingest {source.name}: {found}")
 
 
+def ingest_decisions(source: DecisionsSource) -> None:
+    """Write data/raw/ and data/truth/ of the endpoint's own log, with what its policies say of their inputs."""
+    table, told = decisions.read(source)
+    with replacing(RAW) as draft:
+        write_table(draft / "offers.parquet", own_offers.canonical(table, decided.as_offers(source, told)))
+        write_json(draft / decided.TOLD, told)
+    with replacing(TRUTH) as draft:
+        write_json(draft / "truth.json", {"known": False})
+    left_out = ", ".join(f"{name} {count:,}" for name, count in told["left_out"].items() if count) or "nothing"
+    bought = told["outcomes"]["bought"]
+    print(f"ingest {source.name}: {len(table):,} offers, {bought:,} bought; left out: {left_out}")
+
+
 def main(cfg: Config) -> None:
     """Write data/raw/ and data/truth/, each as a whole, so that nothing of another source stays behind."""
     if isinstance(cfg.source, EventsSource):  # a log may be larger than memory
         ingest_log(cfg.source)
+        return
+    if isinstance(cfg.source, DecisionsSource):
+        ingest_decisions(cfg.source)
         return
     raw, truth = raw_tables(cfg.source, cfg.seed)
     for folder, tables in ((RAW, raw), (TRUTH, truth)):

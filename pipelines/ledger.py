@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from pipelines.errors import InputError
+from pipelines.files import sync_folder
 
 LEDGER = Path("models/ledger.jsonl")
 
@@ -44,7 +45,7 @@ def opened(path: Path, window: str, graph: str, name: str) -> int:
         seen = {o.graph_sha256 for o in known if o.window_sha256 == window}
         if graph not in seen:
             _append(file.fileno(), before, Opening(window, graph, name), len(_whole(before)))
-            _keep(path.parent)
+            sync_folder(path.parent)
     return len(seen | {graph})
 
 
@@ -71,15 +72,6 @@ def _append(file: int, before: bytes, opening: Opening, whole: int) -> None:
     gap = "" if before[:whole].endswith(b"\n") or not whole else "\n"
     os.write(file, (gap + json.dumps(asdict(opening), ensure_ascii=False) + "\n").encode())
     os.fsync(file)
-
-
-def _keep(folder: Path) -> None:
-    """Bring the folder's entry of a new file to the disk too."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _whole(content: bytes) -> bytes:

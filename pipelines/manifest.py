@@ -63,13 +63,7 @@ class Manifest:
     @classmethod
     def read(cls, folder: Path) -> Self:
         """Read policy.json and verify that policy.onnx beside it is the graph it speaks of."""
-        values = read_json(folder / MANIFEST)
-        fields = tuple(
-            Field(**{**f, "words": None if f["words"] is None else tuple(f["words"])}) for f in values.pop("inputs")
-        )
-        terms = Terms.from_json(values.pop("terms"))
-        values["assumptions"] = tuple(values["assumptions"])
-        manifest = cls(inputs=fields, terms=terms, **values)
+        manifest = cls.from_json(read_json(folder / MANIFEST))
         found = digest(folder / GRAPH)
         if found != manifest.graph_sha256:
             raise InputError(
@@ -77,3 +71,12 @@ class Manifest:
                 f"{manifest.graph_sha256[:12]}…. Export or promote it again"
             )
         return manifest
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Return the manifest that policy.json's content is; it is not changed."""
+        fields = tuple(
+            Field(**{**f, "words": None if f["words"] is None else tuple(f["words"])}) for f in values["inputs"]
+        )
+        told = {"terms": Terms.from_json(values["terms"]), "assumptions": tuple(values["assumptions"])}
+        return cls(**{**values, **told, "inputs": fields})

@@ -65,6 +65,7 @@ def studied(offers: pd.DataFrame, info: OffersInfo, seed: int, support: float = 
         "offers": len(offers),
         "propensity_logged": info.propensity_logged,
         "listed": info.listed,
+        "everywhere": not info.model,  # whether every context had a chance of every rung
         "support": support,
         "rungs": per_rung(
             offers["rung"].to_numpy(int), propensity, policies[SHOWN].of(z), info.ladder, support, shopper
@@ -147,7 +148,7 @@ def findings(report: dict[str, Any]) -> list[dict[str, str]]:
     slope, placebos, least = report["slope"], report["placebo"], report["support"]
     instrument, test = report.get("instrument", {}), report.get("endogeneity", {})
     hardly = [wording.rung_named(r["multiplier"], report["listed"]) for r in report["rungs"] if r["unsupported"] > 0.5]
-    wrong = misfits(report["rungs"]) if report["propensity_logged"] else []
+    wrong = misfits(report["rungs"], report["everywhere"]) if report["propensity_logged"] else []
     said = [
         (
             "FAIL",

@@ -44,9 +44,9 @@ _SALE = (
 )
 
 
-def registered_name(source: str) -> str:
-    """Return the name of the registered model of a source."""
-    return "pricing" if source == "market" else f"pricing-{source}"
+def registered_name(source: str, model: str = "") -> str:
+    """Return the name of the registered model of a source; `model`: the one whose live decisions it holds, if so."""
+    return model or ("pricing" if source == "market" else f"pricing-{source}")
 
 
 def terms_of(cfg: Config, info: OffersInfo, ladder: tuple[float, ...] | None = None) -> Terms:
@@ -102,7 +102,7 @@ def pack(
     manifest = Manifest(
         name=name,
         family=family,
-        model=registered_name(info.source),
+        model=registered_name(info.source, info.model),
         source=info.source,
         currency=info.currency,
         inputs=tuple(_fields(knowledge, info)),

@@ -1,7 +1,8 @@
 """promote: let the challenger price, if its verdict allows; nothing else writes models/incumbent/ or `champion`.
 
 Not a stage of DVC: it changes what customers pay. The folder is the truth and the alias follows it, so a run that
-was cut short is finished by the next one. Without a folder the list-price policy is the champion.
+was cut short is finished by the next one. Without a folder the list-price policy is the champion. What may price is
+signed; every move of the alias is a line in models/history.jsonl.
 """
 
 from __future__ import annotations
@@ -11,36 +12,40 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from pipelines import registry, tracking
+from pipelines import moves, registry, releases, signing, tracking
 from pipelines.card import card
+from pipelines.champion import INCUMBENT, Hand, go_to, roll_back, same
 from pipelines.config import Config, load
+from pipelines.deploy import AwayError, Deployer
 from pipelines.errors import InputError
 from pipelines.files import digest
 from pipelines.manifest import GRAPH, Manifest
+from pipelines.moves import HISTORY, Move
 
 MODELS = Path("models")
-INCUMBENT = MODELS / "incumbent"
 LIST_PRICE = MODELS / "baselines" / "list_price"
 ACCEPTABLE = ("canary", "review")  # verdicts that a person may overrule, with a reason
 
 
-def permission(verdict: dict[str, Any], accepted: str | None) -> str | None:
+def permission(verdict: dict[str, Any], accepted: str | None, taken_back: Move | None = None) -> str | None:
     """Return why the challenger may price, or None if it may not. `accepted` is a person's reason.
 
+    taken_back: the move by which a person took this very graph out of pricing; then its old verdict is not enough.
     Raises InputError where a person accepts what was rejected: a decision is asked for on canary and review alone.
     """
-    if verdict["verdict"] == "promote":
+    if verdict["verdict"] == "promote" and taken_back is None:
         return str(verdict["reason"])
     if accepted is None:
         return None
     if not accepted.strip():
         raise InputError("--accept needs a reason: it is kept with the version that it lets price")
-    if verdict["verdict"] not in ACCEPTABLE:
+    if verdict["verdict"] not in (*ACCEPTABLE, "promote"):
         raise InputError(
             f"the verdict on {verdict['pick']} is {verdict['verdict']}, which no person can accept: "
             f"{verdict['reason']}. Change what it names and run `dvc repro`"
         )
-    return f"accepted after {verdict['verdict']}: {accepted.strip()}"
+    after = verdict["verdict"] if taken_back is None else f"{verdict['verdict']} and {taken_back.kind}"
+    return f"accepted after {after}: {accepted.strip()}"
 
 
 def incumbent(folder: Path, challenger: Manifest) -> Manifest | None:
@@ -57,33 +62,41 @@ def incumbent(folder: Path, challenger: Manifest) -> Manifest | None:
         return challenger
 
 
-def same(one: Manifest | None, other: Manifest) -> bool:
-    """Tell whether two policies quote the same."""
-    return one is not None and (one.graph_sha256, one.currency) == (other.graph_sha256, other.currency)
-
-
-def promote(challenger: Manifest, verdict: dict[str, Any], why: str | None) -> str:
+def promote(
+    challenger: Manifest, verdict: dict[str, Any], why: str | None, hand: Hand, taken_back: Move | None = None
+) -> str:
     """Move folder and alias as far as `why` permits, and return what there is to tell."""
     model, folder = challenger.model, INCUMBENT / challenger.model
     listed, now = Manifest.read(LIST_PRICE), incumbent(folder, challenger)
-    first = _ensure(LIST_PRICE, listed)
-    registry.point(model, "challenger", _ensure(MODELS, challenger, verdict))
+    first, wants = _ensure(LIST_PRICE, listed), _ensure(MODELS, challenger, verdict)
+    releases.sign(challenger, wants, hand.key, "shadow")
+    registry.point(model, "challenger", wants)
     moved = why is not None and not same(now, challenger)
     if moved:
         registry.copy_policy(MODELS, folder)
         now = challenger
+    if now:
+        hand.seal(folder, now, approved=why is not None and same(now, challenger))
     champion, version = (now, _ensure(folder, now)) if now else (listed, first)
-    pointed = registry.point(model, "champion", version)
+    told = (
+        why if why is not None and same(champion, challenger) else f"the alias follows {folder if now else LIST_PRICE}"
+    )
+    pointed = hand.move(champion, version, "promote" if moved else "restore", told)
     if pointed and why is not None:
         registry.tag(model, version, promoted_because=why)
     named = f"{champion.name} ({champion.graph_sha256[:12]}) is the champion, {model} version {version}"
     news = "from now on" if moved else "the alias was set anew" if pointed else "as before"
-    return f"promote: {named}, {news}\n  " + _reason(same(champion, challenger), verdict, why)
+    return f"promote: {named}, {news}\n  " + _reason(same(champion, challenger), verdict, why, taken_back)
 
 
-def _reason(prices: bool, verdict: dict[str, Any], why: str | None) -> str:
+def _reason(prices: bool, verdict: dict[str, Any], why: str | None, taken_back: Move | None) -> str:
     if prices:
         return f"because: {why or 'it was promoted earlier'}"
+    if taken_back is not None and verdict["verdict"] != "reject":
+        return (
+            f"{taken_back.who} took this challenger back at {taken_back.at} ({taken_back.why}): the verdict "
+            f'{verdict["verdict"]} is not enough; to let it price again: python -m pipelines.promote --accept "why"'
+        )
     stays, how = f"{verdict['verdict']}: {verdict['reason']}", 'python -m pipelines.promote --accept "why"'
     if verdict["verdict"] == "canary":
         return f"{stays}\n  {_trial(verdict)}; a person may let it price all the same: {how}"
@@ -107,30 +120,67 @@ def _ensure(folder: Path, manifest: Manifest, verdict: dict[str, Any] | None = N
     return registry.ensure(folder, manifest, card(manifest, registry.scorecard(MODELS, manifest), verdict))
 
 
-def main(cfg: Config, accepted: str | None) -> None:
+def main(cfg: Config, accepted: str | None, key: Path | None = None) -> None:
     """Promote what models/champion.json allows, and say what was done and why."""
+    hand = Hand(signing.signing_key(key))
     challenger, verdict = registry.challenger(MODELS)
-    if challenger.source != cfg.source.name:
+    _of_this_source(challenger, cfg, MODELS)
+    taken_back = moves.withdrawn(moves.moves(HISTORY, challenger.model), challenger.graph_sha256)
+    permitted = permission(verdict, accepted, taken_back)
+    tracking.start(cfg)
+    print(promote(challenger, verdict, permitted, hand, taken_back))
+    _deploy(cfg, challenger.model, hand)
+
+
+def by_hand(cfg: Config, version: str | None, why: str | None, key: Path | None = None) -> None:
+    """Let `version` price, or without one the version that did so before, and say what was done and why."""
+    hand, reason = Hand(signing.signing_key(key)), (why or "").strip() or "no reason was given"
+    listed = Manifest.read(LIST_PRICE)
+    _of_this_source(listed, cfg, LIST_PRICE)
+    tracking.start(cfg)
+    print(roll_back(listed, reason, hand) if version is None else go_to(listed, version, "to", reason, hand))
+    _deploy(cfg, listed.model, hand)
+
+
+def _deploy(cfg: Config, model: str, hand: Hand) -> None:
+    """Hand the champion to the endpoint of this machine, so that one that starts before any watcher is right too."""
+    try:
+        told = Deployer(model, cfg.tracking.uri, (hand.key.public_key(),)).champion()
+    except (InputError, AwayError, OSError) as problem:
+        told = [f"note: what was promoted is not deployed here ({problem}): run `python -m pipelines.deploy --once`"]
+    for line in told:
+        print(line)
+
+
+def _of_this_source(manifest: Manifest, cfg: Config, folder: Path) -> None:
+    if manifest.source != cfg.source.name:
         raise InputError(
-            f"models/policy.json was made from the source {challenger.source}, but conf/config.yaml says "
+            f"{folder}/policy.json was made from the source {manifest.source}, but conf/config.yaml says "
             f"{cfg.source.name}: run `dvc repro` first"
         )
-    why = permission(verdict, accepted)
-    tracking.start(cfg)
-    print(promote(challenger, verdict, why))
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipelines.promote", description=__doc__.splitlines()[0])
-    parser.add_argument("--accept", metavar="REASON", help="let a challenger price whose verdict is canary or review")
+    one = parser.add_mutually_exclusive_group()
+    one.add_argument("--accept", metavar="REASON", help="let a challenger price whose verdict is canary or review")
+    one.add_argument("--to", metavar="VERSION", help="let a version of the registered model price that did so before")
+    one.add_argument("--rollback", action="store_true", help="let the version price that did before this one")
+    parser.add_argument("--why", metavar="REASON", help=f"of --to and --rollback: kept in {HISTORY}")
+    parser.add_argument(
+        "--key", type=Path, metavar="FILE", help=f"to sign with (default: ${signing.VARIABLE}, {signing.KEY})"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings, as for every stage")
     return parser.parse_args()
 
 
 if __name__ == "__main__":
-    arguments = _arguments()
+    given = _arguments()
     try:
-        main(load(arguments.overrides), arguments.accept)
+        if given.rollback or given.to is not None:
+            by_hand(load(given.overrides), given.to, given.why, given.key)
+        else:
+            main(load(given.overrides), given.accept, given.key)
     except InputError as problem:
         print(f"error: {problem}", file=sys.stderr)
         raise SystemExit(1) from None

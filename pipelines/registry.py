@@ -205,3 +205,12 @@ def copy_policy(source: Path, target: Path) -> None:
     for name in (GRAPH, MANIFEST):
         with replacing(target / name) as draft:
             shutil.copyfile(source / name, draft)
+
+
+def drop_policy(folder: Path) -> None:
+    """Remove a policy folder at once, so that no half of it is ever found."""
+    gone = folder.with_name(f".{folder.name}.gone")
+    shutil.rmtree(gone, ignore_errors=True)  # of a crash
+    if folder.is_dir():
+        folder.rename(gone)
+        shutil.rmtree(gone)

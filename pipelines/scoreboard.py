@@ -147,7 +147,7 @@ def main(cfg: Config) -> None:
     baselines, choice, champion = (
         read_json(Path("models") / f"{name}.json") for name in ("scorecards/baselines", "choice", "champion")
     )
-    model, pick = registered_name(info.source), champion["pick"]
+    model, pick = registered_name(info.source, info.model), champion["pick"]
     promoted = Path("models/incumbent") / model / "policy.json"
     served = read_json(promoted)["name"] if promoted.is_file() else "list_price"
     console = Console(highlight=False, markup=False, soft_wrap=True)

@@ -123,7 +123,8 @@ class OffersInfo:
     cost_share: unit cost as a share of the list price where a request brings no unit cost; None = unknown.
     fallback: the multiplier of last resort and of the first policy: 1, the list price, or where that is not on the
     ladder the best single rung of the fit window. listed: whether there are list prices; if not, each is taken as 1 and
-    rungs are prices. timed: whether there are times; if not, the windows are drawn at random.
+    rungs are prices. timed: whether there are times; if not, the windows are drawn at random. model:
+    the registered model whose live decisions these are, if they are such: the next policy is a version of it.
     """
 
     source: str
@@ -143,6 +144,7 @@ class OffersInfo:
     anchored: bool = False
     listed: bool = True
     timed: bool = True
+    model: str = ""
 
     def __post_init__(self) -> None:
         """Refuse a ladder that is none, and a column that is both number and word."""

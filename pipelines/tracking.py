@@ -33,10 +33,17 @@ def start(cfg: Config) -> None:
     """Point MLflow at the configured store and experiment; a new store gets its tables now, once."""
     import mlflow
 
+    reach(cfg)
+    mlflow.set_experiment(cfg.tracking.experiment)
+
+
+def reach(cfg: Config) -> None:
+    """Point MLflow at the configured store, which is neither asked nor made."""
+    import mlflow
+
     for name in ("mlflow", "alembic"):  # after the import, which sets them
         logging.getLogger(name).setLevel(logging.WARNING)  # a new database is nothing to tell a user about
     mlflow.set_tracking_uri(cfg.tracking.uri)
-    mlflow.set_experiment(cfg.tracking.experiment)
 
 
 @contextmanager

@@ -151,6 +151,13 @@ def test_right_propensities_are_hardly_ever_found_wrong(share: float) -> None:
     assert wrong <= 1
 
 
+def test_a_live_policy_gives_few_contexts_a_chance() -> None:
+    """A mean weight below 1 speaks against propensities only where every context had a chance; above 1 always."""
+    rungs = [{"multiplier": m, "mean_weight": w, "tolerance": 0.2} for m, w in ((0.8, 0.3), (0.9, 1.1), (1.0, 1.6))]
+    assert [(0.8, 0.3, 0.2), (1.0, 1.6, 0.2)] == misfits(rungs)
+    assert [(1.0, 1.6, 0.2)] == misfits(rungs, everywhere=False)
+
+
 def test_a_mean_weight_by_hand() -> None:
     """Forty of eighty offers with a chance of a half have the mean 1; shoppers count once, few offers tell nothing."""
     shown, half = np.arange(80) % 2 == 0, np.full(80, 0.5)

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from policies import challenge, config, shop
+from policies import REQUEST, challenge, config, shop
 
 from pipelines import promote, registry
 from pipelines.config import Config
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH, MANIFEST, Manifest
+from pipelines.moves import HISTORY, moves
+from pipelines.serving.trust import GOLDEN, SIGNATURE, public_keys, sealed, verified
 
 FOLDER = Path("models/incumbent/pricing")
 
@@ -162,6 +164,111 @@ def test_deleting_the_folder_returns_to_the_list_price(cfg: Config) -> None:
     assert "list_price" == champion()[0]
 
 
+def kinds() -> list[tuple[str, str | None, str]]:
+    """Return kind, from and to of every move so far."""
+    return [(m.kind, m.before, m.version) for m in moves(HISTORY, "pricing")]
+
+
+def test_what_prices_is_signed_and_noted(cfg: Config) -> None:
+    """The folder is one that an endpoint trusts; each move of the alias is a line with who, when and why."""
+    challenge("promote")
+    promote.main(cfg, None)
+    promote.main(cfg, None)
+    assert 22.5 == verified(FOLDER, public_keys()).quote([REQUEST])[0]["price"]
+    (move,) = moves(HISTORY, "pricing")
+    assert ("promote", None, "2", "tiny", "tiny was judged") == (
+        move.kind, move.before, move.version, move.policy, move.why,
+    )  # fmt: skip
+    assert "@" in move.who
+    tags = mlflow.MlflowClient().get_model_version("pricing", "2").tags
+    assert {"signed_price", "signed_shadow"} <= set(tags)
+    assert "signed_price" not in mlflow.MlflowClient().get_model_version("pricing", "1").tags
+
+
+def test_a_rollback_and_back(cfg: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    """A rollback leads to the champion before, a second one further; what was taken back needs a person to return."""
+    promote.main(cfg, None)
+    challenge("promote")
+    promote.main(cfg, None)
+    second = challenge("promote", name="next", beta=5.0)
+    promote.main(cfg, None)
+    promote.by_hand(cfg, None, "customers complained")
+    assert ("tiny", "2") == champion()
+    assert "tiny" == sealed(FOLDER, public_keys()).manifest.name
+    capsys.readouterr()
+    promote.main(cfg, None)
+    assert ("tiny", "2") == champion()
+    assert "took this challenger back" in capsys.readouterr().out
+    promote.by_hand(cfg, None, None)
+    assert ("list_price", "1") == champion()
+    assert not FOLDER.exists()
+    with pytest.raises(InputError, match=r"no champion of pricing before the one that prices now: .* --to"):
+        promote.by_hand(cfg, None, "further")
+    promote.main(cfg, "the complaint was about something else")
+    assert ("next", "3") == champion()
+    assert second.graph_sha256 == Manifest.read(FOLDER).graph_sha256
+    assert [
+        ("restore", None, "1"),
+        ("promote", "1", "2"),
+        ("promote", "2", "3"),
+        ("rollback", "3", "2"),
+        ("rollback", "2", "1"),
+        ("promote", "1", "3"),
+    ] == kinds()
+    whys = [m.why for m in moves(HISTORY, "pricing")]
+    assert ["customers complained", "no reason was given"] == whys[3:5]
+    assert "accepted after promote and rollback: the complaint" in whys[5]
+
+
+def test_to_a_version(cfg: Config) -> None:
+    """Only one that priced before, or the list price; a challenger comes in by its verdict alone."""
+    challenge("promote")
+    promote.main(cfg, None)
+    challenge("reject", name="next", beta=5.0)
+    promote.main(cfg, None)
+    before = (HISTORY.read_bytes(), (FOLDER / GRAPH).read_bytes())
+    for version, told in (
+        ("3", r"never priced: a challenger begins by its verdict"),
+        ("9", r"has no version '9'; it has \[1, 2, 3\]"),
+    ):
+        with pytest.raises(InputError, match=told):
+            promote.by_hand(cfg, version, "why not")
+    assert before == (HISTORY.read_bytes(), (FOLDER / GRAPH).read_bytes())
+    promote.by_hand(cfg, "1", "a calm week")
+    assert ("list_price", "1") == champion()
+    promote.by_hand(cfg, "1", "again")
+    promote.by_hand(cfg, "2", "the week is over")
+    assert ("tiny", "2") == champion()
+    assert [("promote", None, "2"), ("to", "2", "1"), ("to", "1", "2")] == kinds()
+    assert verified(FOLDER, public_keys())
+
+
+def test_promoted_before_there_were_signatures(cfg: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    """The champion of an older release is signed at the next run, which says so; nothing else moves."""
+    challenge("promote")
+    promote.main(cfg, None)
+    for file in (FOLDER / SIGNATURE, FOLDER / GOLDEN, HISTORY):
+        file.unlink()
+    challenge("review", name="next", beta=5.0)
+    capsys.readouterr()
+    promote.main(cfg, None)
+    assert "note: unsigned: models/incumbent/pricing is signed now" in capsys.readouterr().out
+    assert verified(FOLDER, public_keys())
+    assert "tiny" == champion()[0]
+
+
+def test_what_nobody_promoted_is_not_signed(cfg: Config) -> None:
+    """A policy that was put into the folder by hand is refused: the history does not know it."""
+    challenge("promote")
+    promote.main(cfg, None)
+    challenge("review", name="next", beta=5.0)
+    registry.copy_policy(Path("models"), FOLDER)
+    challenge("review", name="third", beta=6.0)
+    with pytest.raises(InputError, match=r"nobody promoted what it holds \(next"):
+        promote.main(cfg, None)
+    assert "tiny" == champion()[0]
+
+
 def test_sources_do_not_meet(cfg: Config, tmp_path: Path) -> None:
     """A policy made from another source than the configured one is refused before anything is touched."""
     with pytest.raises(InputError, match=r"made from the source market, but conf/config.yaml says offers"):
@@ -174,7 +281,7 @@ def test_command_line(tmp_path: Path) -> None:
     root = Path(__file__).parent.parent
     run = [sys.executable, "-m", "pipelines.promote"]
     told = subprocess.run([*run, "--help"], cwd=root, capture_output=True, text=True, check=True).stdout
-    assert "--accept REASON" in told
+    assert all(option in told for option in ("--accept REASON", "--to VERSION", "--rollback", "--key FILE"))
     outside = subprocess.run(
         run, cwd=tmp_path, env={"PYTHONPATH": str(root)}, capture_output=True, text=True, check=False
     )

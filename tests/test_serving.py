@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import signal
@@ -17,13 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
+from live import Ask, asking, endpoint
 from policies import REQUEST, config, shop, tiny_policy
 
 from pipelines import promote
 from pipelines.serving import __main__ as command
-from pipelines.serving.endpoint import LARGEST_BODY, app
+from pipelines.serving.limits import Limits
 from pipelines.serving.runtime import Policy
 
 ROOT = Path(__file__).parent.parent
@@ -39,6 +38,12 @@ CONTEXTS: list[dict[str, Any]] = [
 ]
 
 
+SHARED = (
+    "multiplier", "purchase_probability", "expected_profit", "price_sensitivity", "guardrail", "fallback", "propensity",
+    "currency",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     folder = tmp_path_factory.mktemp("policy")
@@ -46,30 +51,75 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
     return Policy.load(folder)
 
 
-Ask = Callable[..., httpx.Response]
-
-
 @pytest.fixture
 def ask(policy: Policy) -> Ask:
-    """Send one request to the application itself, without a network: method, path, content."""
-
-    async def sent(method: str, path: str, **content: Any) -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app(policy)), base_url="http://shop") as client:
-            return await client.request(method, path, **content)
-
-    return lambda *words, **content: asyncio.run(sent(*words, **content))
+    """Send one request to the application itself: method, path, content."""
+    return asking(endpoint(policy))
 
 
-def test_quote(ask: Ask, policy: Policy) -> None:
-    """POST /quote answers with the policy's own quote."""
+def test_quote_tells_what_the_graph_says(ask: Ask, policy: Policy) -> None:
+    """POST /quote holds the graph's own answers, with money in minor units and as decimal strings."""
     answer = ask("POST", "/quote", json=REQUEST)
-    assert (200, policy.quote([REQUEST])[0]) == (answer.status_code, answer.json())
+    quote, told = answer.json(), policy.quote([REQUEST])[0]
+    for name in (
+        "multiplier",
+        "purchase_probability",
+        "expected_profit",
+        "price_sensitivity",
+        "guardrail",
+        "propensity",
+    ):
+        assert told[name] == quote[name]
+    assert (200, "22.50", 2250, "24.99", 2499) == (
+        answer.status_code, quote["price"], quote["price_minor"], quote["list_price"], quote["list_price_minor"]
+    )  # fmt: skip
+    assert {"name": "tiny", "version": None, "digest": policy.digest} == quote["policy"]
+    assert ("EUR", None, None, False) == tuple(quote[n] for n in ("currency", "fallback", "signature", "repeat"))
+    assert "no-store" == answer.headers["cache-control"]
+
+
+def test_a_context_given_whole_is_the_context_at_top_level(ask: Ask) -> None:
+    """Both forms of a request give the same price and the same numbers."""
+    thin, whole = (ask("POST", "/quote", json=body).json() for body in (REQUEST, {"context": REQUEST, "item": "i"}))
+    for name in ("price", "purchase_probability", "propensity", "valid_until", "personalised"):
+        assert thin[name] == whole[name]
+    assert thin["quote_id"] != whole["quote_id"]
+
+
+def test_a_page_is_priced_as_its_requests_alone(ask: Ask) -> None:
+    """POST /quotes gives, in order, the quotes that each request would have got alone."""
+    page = ask("POST", "/quotes", json={"contexts": CONTEXTS}).json()["quotes"]
+    alone = [ask("POST", "/quote", json=context).json() for context in CONTEXTS]
+    assert [q["price_minor"] for q in alone] == [q["price_minor"] for q in page]
+    assert [q["guardrail"] for q in alone] == [q["guardrail"] for q in page]
+    assert [q["purchase_probability"] for q in alone] == pytest.approx([q["purchase_probability"] for q in page])
+
+
+def test_a_bad_context_of_a_page_is_named_by_its_place(ask: Ask) -> None:
+    """The refusal of a page says which context, and which field of it."""
+    for body, field in (
+        ({"contexts": [REQUEST, {**REQUEST, "u": 2}]}, "contexts[1].u"),
+        ({"contexts": [REQUEST, REQUEST, {**REQUEST, "item_rating": "4"}]}, "contexts[2].item_rating"),
+        ({"contexts": [REQUEST, [1]]}, "contexts[1]"),
+        ({"contexts": [REQUEST, {"context": 3}]}, "contexts[1].context"),
+        ({"contexts": [{**REQUEST, "shopper": 5}]}, "contexts[0].shopper"),
+        ({"contexts": [REQUEST], "shopper": 5}, "shopper"),
+        ({"contexts": [REQUEST, {**REQUEST, "jurisdiction": "mars"}]}, "contexts[1].jurisdiction"),
+        ({"contexts": []}, "contexts"),
+        ({"contexts": [REQUEST] * 1001}, "contexts"),
+        ({"contexts": REQUEST}, "contexts"),
+        ({}, "contexts"),
+        ([REQUEST], None),
+    ):
+        answer = ask("POST", "/quotes", json=body)
+        assert (422, field) == (answer.status_code, answer.json()["field"])
 
 
 def test_live_and_policy(ask: Ask, policy: Policy) -> None:
     """GET /live names the policy; GET /policy is its manifest."""
     assert {"live": True, "policy": "tiny", "digest": policy.digest} == ask("GET", "/live").json()
     assert policy.manifest.graph_sha256 == ask("GET", "/policy").json()["graph_sha256"]
+    assert 200 == ask("HEAD", "/live").status_code
 
 
 @pytest.mark.parametrize(
@@ -77,17 +127,22 @@ def test_live_and_policy(ask: Ask, policy: Policy) -> None:
     [
         (b'{"list_price": "24.99"}', 422, "list_price", "is the text '24.99'"),
         (b'{"country": "DE"}', 422, "list_price", "is missing"),
-        (b'{"list_price": NaN}', 422, "list_price", "is nan"),
-        (b'{"list_price": 1e999}', 422, "list_price", "is inf"),
-        (b'{"list_price": 20, "country": "\\ud800"}', 422, "country", "surrogate"),
+        (b'{"list_price": 20, "item": 7}', 422, "item", "is a number; expected a text"),
+        (b'{"list_price": 20, "at": -1}', 422, "at", "is not a time"),
+        (b'{"list_price": 20, "jurisdiction": "mars"}', 422, "jurisdiction", "is none of ['eu'"),
+        (b'{"context": 5}', 422, "context", "is a number"),
         (b"[20]", 422, None, "object of named fields, not a list"),
         (b"null", 422, None, "not null"),
         (b"", 400, None, "not JSON"),
+        (b'{"list_price": NaN}', 400, None, "not JSON"),
+        (b'{"list_price": 1e999}', 400, None, "infinity"),
+        (b'{"list_price": 20, "country": "\\ud800"}', 400, None, "surrogate"),
         (b'{"list_price": 20', 400, None, "not JSON"),
         (b'{"list_price": \xff}', 400, None, "not JSON"),
         (b"[" * 30_000, 400, None, "not JSON"),
+        (b'{"list_price": 20, "x": ' + b"[" * 9 + b"]" * 9 + b"}", 400, None, "deeper than 8 levels"),
         (b'{"list_price": ' + b"9" * 5_000 + b"}", 400, None, "not JSON"),
-        (b" " * (LARGEST_BODY + 1), 413, None, "larger than 65536 bytes"),
+        (b" " * (Limits().body + 1), 413, None, "larger than 65536 bytes"),
     ],
     ids=lambda value: repr(value)[:24],
 )
@@ -97,7 +152,8 @@ def test_bad_bodies(ask: Ask, body: bytes, status: int, field: str | None, told:
     problem = answer.json()
     assert (status, field) == (answer.status_code, problem["field"])
     assert told in problem["detail"]
-    assert {"title", "field", "detail"} == set(problem)
+    assert {"title", "status", "field", "detail"} == set(problem)
+    assert "application/problem+json" == answer.headers["content-type"]
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/quote", 405), ("GET", "/nowhere", 404)])
@@ -105,23 +161,6 @@ def test_wrong_door(ask: Ask, method: str, path: str, status: int) -> None:
     """A wrong path or method is a JSON problem too."""
     answer = ask(method, path)
     assert (status, None) == (answer.status_code, answer.json()["field"])
-
-
-def test_without_an_incumbent_the_list_price_is_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The default folder is the incumbent's, else the list-price policy's, with a note."""
-    monkeypatch.chdir(tmp_path)
-    assert command.INCUMBENT / "pricing" == command.folder(None)
-    command.LIST_PRICE.mkdir(parents=True)
-    (command.LIST_PRICE / "policy.json").write_text('{"model": "pricing-offers"}')
-    assert command.LIST_PRICE == command.folder(None)
-    assert "nothing was promoted yet" in capsys.readouterr().out
-    (command.INCUMBENT / "pricing").mkdir(parents=True)
-    assert command.LIST_PRICE == command.folder(None), "another source's policy"
-    (command.INCUMBENT / "pricing-offers").mkdir(parents=True)
-    assert command.INCUMBENT / "pricing-offers" == command.folder(None)
-    assert Path("elsewhere") == command.folder(Path("elsewhere"))
 
 
 def test_what_keeps_the_endpoint_from_starting(
@@ -134,14 +173,14 @@ def test_what_keeps_the_endpoint_from_starting(
         port = str(taken.getsockname()[1])
         for arguments, told in (
             (["--policy", "nowhere"], "error: nowhere/policy.onnx is missing: run `make repro` first"),
-            (["--policy", "policy", "--port", port], f"error: cannot listen on 127.0.0.1:{port}"),
+            (["--policy", "policy"], "error: keys/policy.pub is missing"),
+            (["--policy", "policy", "--unsigned", "--port", port], f"error: cannot listen on 127.0.0.1:{port}"),
         ):
             with pytest.raises(SystemExit) as stopped:
                 command.main(arguments)
             assert 1 == stopped.value.code
-            printed = capsys.readouterr().err
-            assert printed.startswith(told)
-            assert 1 == printed.count("\n")
+            *_, last = capsys.readouterr().err.splitlines()
+            assert last.startswith(told)
 
 
 def test_both_servers_give_the_same_quote(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,20 +198,22 @@ def test_both_servers_give_the_same_quote(tmp_path: Path, monkeypatch: pytest.Mo
         "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
         "OMP_NUM_THREADS": "1",
     }
-    thin = [sys.executable, "-m", "pipelines.serving", "--policy", str(tmp_path / promote.INCUMBENT / "pricing")]
+    thin = [sys.executable, "-m", "pipelines.serving", "--policy", str(promote.INCUMBENT / "pricing")]
     full = ["mlflow", "models", "serve", "-m", "models:/pricing@champion", "--env-manager", "local"]
     with (
-        _server(thin, ROOT, environment, "/live") as endpoint,
+        _server(thin, tmp_path, environment | {"PYTHONPATH": str(ROOT)}, "/live") as thin_endpoint,
         _server(full, elsewhere, environment, "/ping") as mlflow_server,
     ):
-        for context in CONTEXTS:
-            status, quote = endpoint("/quote", context)
-            assert 200 == status
-            assert (200, {"predictions": [quote]}) == mlflow_server("/invocations", {"dataframe_records": [context]})
         _, batch = mlflow_server("/invocations", {"dataframe_records": CONTEXTS})
-        assert [endpoint("/quote", c)[1]["price"] for c in CONTEXTS] == [q["price"] for q in batch["predictions"]]
+        for context, beside in zip(CONTEXTS, batch["predictions"], strict=True):
+            status, quote = thin_endpoint("/quote", context)
+            assert 200 == status
+            (alone,) = mlflow_server("/invocations", {"dataframe_records": [context]})[1]["predictions"]
+            assert alone["price"] == beside["price"] == float(quote["price"]) == quote["price_minor"] / 100
+            assert [alone[name] for name in SHARED] == [quote[name] for name in SHARED]
+            assert (alone["policy"], alone["digest"]) == (quote["policy"]["name"], quote["policy"]["digest"])
         for bad, field in (({"list_price": -1}, "list_price"), ({"list_price": 9.0, "country": 5}, "country")):
-            status, problem = endpoint("/quote", bad)
+            status, problem = thin_endpoint("/quote", bad)
             assert (422, field) == (status, problem["field"])
             status, problem = mlflow_server("/invocations", {"dataframe_records": [bad]})
             assert 400 == status
@@ -187,7 +228,7 @@ def _server(
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     base = f"http://127.0.0.1:{port}"
-    with (folder / "server.log").open("w") if folder != ROOT else Path(os.devnull).open("w") as log:
+    with (folder / "server.log").open("w") as log:
         process = subprocess.Popen(
             [*command_line, "--port", str(port)],
             cwd=folder,

@@ -1,77 +1,251 @@
-"""The thin endpoint: one JSON object of plain named fields in, one quote out."""
+"""The thin endpoint as a bare ASGI application: routes without logic, each a few lines.
+
+It is bare because a request costs about 0.2 ms in the graph: a framework's request and response objects would be a
+fifth of that, and its import a fifth of the start.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
+import asyncio
+import logging
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
+import orjson
 
-from pipelines.serving.runtime import Policy, RequestError
+from pipelines.serving import pages, recording
+from pipelines.serving.asked import WHOLE, Asked, asked, fields_given, page
+from pipelines.serving.describing import Answer, Described, Route
+from pipelines.serving.limits import Gone, Limits, parsed, read
+from pipelines.serving.overload import Deadline
+from pipelines.serving.problems import MEDIA, Problem
+from pipelines.serving.quoting import Quoter
+from pipelines.serving.runtime import RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from pipelines.serving.access import Access
+    from pipelines.serving.metrics import Cells
+    from pipelines.serving.overload import Gate
+    from pipelines.serving.views import View
 
-LARGEST_BODY = 64 * 1024  # bytes
-
-
-def app(policy: Policy) -> Starlette:
-    """Return the ASGI application that quotes by `policy`: POST /quote, GET /live, GET /policy."""
-    manifest = _json(asdict(policy.manifest))
-
-    async def quote(request: Request) -> Response:
-        return _json(policy.quote([_parsed(await _body(request))])[0])
-
-    async def live(_: Request) -> Response:
-        return _json({"live": True, "policy": policy.manifest.name, "digest": policy.digest})
-
-    async def describe(_: Request) -> Response:
-        return manifest
-
-    return Starlette(
-        routes=[
-            Route("/quote", quote, methods=["POST"]),
-            Route("/live", live, methods=["GET"]),
-            Route("/policy", describe, methods=["GET"]),
-        ],
-        exception_handlers={RequestError: _refused, HTTPException: _problem},
-    )
+_log = logging.getLogger("pricewright")
 
 
-async def _body(request: Request) -> bytes:
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > LARGEST_BODY:
-            raise HTTPException(413, f"the body is larger than {LARGEST_BODY} bytes")
-    return bytes(body)
+class Endpoint(Described):
+    """The application of one worker."""
+
+    def __init__(
+        self, quoter: Quoter, *, gate: Gate, access: Access, cells: Cells, deadline: float = 1.0,
+        limits: Limits | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(quoter, gate, access, cells, limits or Limits())
+        self.deadline = deadline
+        # path -> method -> route and the scope that its key needs
+        self.routes: dict[str, dict[str, tuple[Route, str | None]]] = {
+            "/quote": {"POST": (self.quote, "quote")},
+            "/quotes": {"POST": (self.quotes, "quote")},
+            "/quotes/verify": {"POST": (self.verify, "quote")},
+            "/curve": {"POST": (self.curve, "quote")},
+            "/outcomes": {"POST": (self.outcomes, "outcomes")},
+            "/events": {"POST": (self.events, "outcomes")},
+            "/live": {"GET": (self.live, None)},
+            "/ready": {"GET": (self.ready, None)},
+            "/metrics": {"GET": (self.metrics, "admin")},
+            "/policy": {"GET": (self.policy, "quote")},
+            "/openapi.json": {"GET": (self.openapi, None)},
+            **{path: {"GET": (self._file(path), None)} for path in pages.FILES},
+        }
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Answer one connection's request."""
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1000})
+
+    async def quote(self, scope: Any, receive: Any) -> Answer:
+        """POST /quote: one context, one quote."""
+        self.gate.look()
+        deadline, view = self._deadline(scope), self.quoter.view()
+        body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
+        wanted = [asked(body, view.names)]
+        self.gate.enter()
+        try:
+            return Answer(orjson.dumps((await self._quotes(wanted, view, deadline))[0]))
+        finally:
+            self.gate.leave()
+
+    async def quotes(self, scope: Any, receive: Any) -> Answer:
+        """POST /quotes: a page of contexts, their quotes, one graph call."""
+        deadline, view = self._deadline(scope), self.quoter.view()
+        self.gate.enter_page()
+        try:
+            raw = await read(receive, self.limits.page_body, self.limits.body_seconds)
+            wanted = page(parsed(raw, self.limits.depth), view.names, self.limits.contexts)
+            self.gate.enter()
+            try:
+                return Answer(orjson.dumps({"quotes": await self._quotes(wanted, view, deadline, page=True)}))
+            finally:
+                self.gate.leave()
+        except RequestError as refused:
+            raise _of_page(refused) from None
+        finally:
+            self.gate.leave_page()
+
+    async def _quotes(self, wanted: list[Asked], view: View, deadline: Deadline, page: bool = False) -> list[Any]:
+        late = self.parts.contexts is not None and await self._computed(wanted, view, deadline)
+        if page:
+            async with self.gate.page_turn():
+                made = self.quoter.page(wanted, view, late or deadline.passed)
+        else:
+            await self.gate.turn()
+            made = self.quoter.page(wanted, view, late or deadline.passed)
+        if self.parts.log is not None:
+            await self.parts.log.quoted(*made.records)
+        for counted in made.counted:
+            self.cells.quote(*counted)
+        return made.quotes
+
+    async def _computed(self, wanted: list[Asked], view: View, deadline: Deadline) -> bool:
+        """Let the feature state compute the contexts that came as ids; return whether it was too late for one."""
+        state = self.parts.contexts
+        assert state is not None
+
+        async def compute(one: Asked) -> None:
+            assert one.shopper is not None and one.item is not None and one.session is not None  # noqa: PT018
+            given = fields_given(one.context, view.names)
+            one.context = given  # what stays where the state does not answer in time
+            one.context = await state.context(one.shopper, one.item, one.session, one.at, given)
+
+        ids = [one for one in wanted if not one.whole and one.shopper and one.item and one.session]
+        try:
+            async with asyncio.timeout(deadline.left):
+                await asyncio.gather(*map(compute, ids))
+        except TimeoutError:
+            return True
+        return False
+
+    async def curve(self, scope: Any, receive: Any) -> Answer:
+        """POST /curve: what stands behind a quote, rung by rung. It is a question, not an offer: nothing is logged."""
+        body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
+        view = self.quoter.view()
+        self.gate.enter()
+        try:
+            await self.gate.turn()
+            return Answer(orjson.dumps(self.quoter.curve(asked(body, view.names), view)))
+        finally:
+            self.gate.leave()
+
+    async def verify(self, scope: Any, receive: Any) -> Answer:
+        """POST /quotes/verify: whether a signed quote is to be honoured."""
+        if self.parts.signer is None:
+            raise Problem(404, "this endpoint signs no quotes")
+        body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
+        found = self.parts.signer.verify(recording.token(body), self.quoter.clock())
+        told = {"valid": False, "reason": found} if isinstance(found, str) else {"valid": True, "quote": found}
+        return Answer(orjson.dumps(told))
+
+    async def outcomes(self, scope: Any, receive: Any) -> Answer:
+        """POST /outcomes: purchases by quote id."""
+        if self.parts.log is None:
+            raise Problem(404, "this endpoint keeps no decision log, so outcomes have nothing to belong to")
+        body = parsed(await read(receive, self.limits.page_body, self.limits.body_seconds), self.limits.depth)
+        records = recording.outcomes(body, self.limits.contexts, self.quoter.clock())
+        if not await self.parts.log.outcome(*records):
+            raise Problem(503, "the outcomes could not be kept: send them again", headers={"Retry-After": "1"})
+        return Answer(orjson.dumps({"taken": len(records)}))
+
+    async def events(self, scope: Any, receive: Any) -> Answer:
+        """POST /events: what shoppers did, for the feature state."""
+        if self.parts.contexts is None:
+            raise Problem(404, "no feature state is attached, so events have nowhere to go")
+        body = parsed(await read(receive, self.limits.page_body, self.limits.body_seconds), self.limits.depth)
+        told = await self.parts.contexts.events(recording.events(body, self.limits.contexts))
+        return Answer(orjson.dumps({"events": told}))
+
+    def _file(self, path: str) -> Route:
+        async def file(scope: Any, receive: Any) -> Answer:
+            body, media = pages.FILES[path]
+            return Answer(body, media, headers=pages.HEADERS)
+
+        return file
+
+    def _deadline(self, scope: Any) -> Deadline:
+        for name, value in scope["headers"]:
+            if name == b"x-deadline-ms":
+                return Deadline(value, self.deadline)
+        return Deadline(None, self.deadline)
+
+    async def _http(self, scope: Any, receive: Any, send: Any) -> None:
+        began, path, method = perf_counter(), scope["path"], scope["method"]
+        methods = self.routes.get(path)
+        try:
+            if methods is None:
+                raise Problem(404, "there is no such path; GET /docs lists them")
+            found = methods.get("GET" if method == "HEAD" else method)
+            if found is None:
+                allowed = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
+                raise Problem(405, f"{path} takes {allowed}", headers={"Allow": allowed})
+            if found[1] is not None:
+                self.access.check(scope["headers"], found[1])
+            answer = await found[0](scope, receive)
+        except Problem as problem:
+            answer = _problem(problem)
+        except RequestError as refused:
+            answer = _problem(Problem(422, refused.detail, refused.field))
+        except Gone:
+            return
+        except Exception:
+            _log.exception("%s %s failed", method, path)
+            answer = _problem(Problem(500, "this is a fault of the endpoint; its log has the details"))
+        body = answer.body
+        headers = [
+            (b"content-type", answer.media), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"),
+            *answer.headers,
+        ]  # fmt: skip
+        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+        self.cells.request(path if methods is not None else "other", answer.status, perf_counter() - began)
+
+    async def _lifespan(self, receive: Any, send: Any) -> None:
+        await receive()
+        try:
+            for start in self.parts.start:
+                await start()
+            self.note()
+        except Exception as error:
+            _log.exception("the endpoint does not start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        self.started = True
+        noting = asyncio.create_task(self._note_always())
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        noting.cancel()
+        for stop in self.parts.stop:
+            try:
+                await stop()
+            except Exception:  # the others still have something to keep
+                _log.exception("a part of the endpoint did not stop")
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _note_always(self) -> None:
+        """Keep this worker's gauges fresh for whichever worker is asked for the metrics."""
+        while True:
+            await asyncio.sleep(1)
+            self.note()
 
 
-def _parsed(body: bytes) -> Any:
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:  # ValueError: not JSON, not UTF-8, or an endless integer
-        raise HTTPException(400, f"the body is not JSON: {error}") from error
+def _of_page(refused: RequestError) -> RequestError:
+    """Return a refusal that names the field by its place in the page."""
+    if refused.row == WHOLE:
+        return refused
+    where = f"contexts[{refused.row}]"
+    return RequestError(f"{where}.{refused.field}" if refused.field else where, refused.detail, refused.row)
 
 
-def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)
-    return _json({"title": "The request cannot be priced", "field": error.field, "detail": error.detail}, 422)
-
-
-def _problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    title = {400: "Malformed request", 404: "No such path", 405: "No such method here", 413: "Body too large"}
-    content = {"title": title.get(error.status_code, "Error"), "field": None, "detail": error.detail}
-    return _json(content, error.status_code, error.headers)
-
-
-def _json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    media = "application/json" if status < 400 else "application/problem+json"
-    return Response(text.encode(), status, headers, media)
+def _problem(problem: Problem) -> Answer:
+    headers = tuple((name.lower().encode(), value.encode()) for name, value in problem.headers.items())
+    return Answer(problem.body, MEDIA, problem.status, headers)

@@ -8,27 +8,31 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 
 from pipelines import graph
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH, Manifest
-from pipelines.policy import TERMS_OF_SALE
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from pipelines.policy import QUOTE, TERMS_OF_SALE
 
 # Of the graph's outputs, those that a quote tells, in its order.
 ANSWERS = (
     "price", "multiplier", "purchase_probability", "expected_profit", "price_sensitivity",
     "guardrail", "fallback", "propensity",
 )  # fmt: skip
+_CHECKED = frozenset(TERMS_OF_SALE)  # numbers that have bounds
 _MOST = 1e12  # above it a double no longer holds every minor unit
+_BOUNDS = {
+    "list_price": (math.ulp(0.0), _MOST),
+    "u": (0.0, math.nextafter(1.0, 0.0)),
+    **dict.fromkeys(("unit_cost", "min_price", "max_price"), (0.0, _MOST)),
+}
 _HUGE = sys.float_info.max
 _NO_LIST_PRICE = (
     "this policy was learned from a table without list prices, and quotes prices themselves: leave list_price out, or "
@@ -40,9 +44,9 @@ _SHOWN = 40  # characters of a wrong value that an error repeats
 class RequestError(InputError):
     """A request that cannot be priced: which field, what came, what is expected."""
 
-    def __init__(self, field: str | None, detail: str) -> None:
+    def __init__(self, field: str | None, detail: str, row: int = 0) -> None:
         super().__init__(f"{field}: {detail}" if field else detail)
-        self.field, self.detail = field, detail
+        self.field, self.detail, self.row = field, detail, row
 
 
 @dataclass(frozen=True)
@@ -72,16 +76,24 @@ class Policy:
         # the very bytes that will run are the ones that are verified, whatever is written meanwhile
         if hashlib.sha256(content).hexdigest() != manifest.graph_sha256:
             raise InputError(f"{folder / GRAPH} changed while it was read: start again")
+        return cls.of(manifest, content, str(folder))
+
+    @classmethod
+    def of(cls, manifest: Manifest, content: bytes, where: str) -> Self:
+        """Return the policy of a graph's verified bytes; `where` they come from is for messages.
+
+        Raises InputError where the graph does not load, or its inputs are not those of the manifest.
+        """
         try:
             session = graph.session(content)
         except Exception as error:
-            raise InputError(f"{folder / GRAPH} does not load: {str(error).splitlines()[0]}") from error
+            raise InputError(f"{where}/{GRAPH} does not load: {str(error).splitlines()[0]}") from error
         kinds = {"tensor(double)": "number", "tensor(string)": "word"}
         given = {i.name: kinds.get(i.type, i.type) for i in session.get_inputs()}
         declared = {f.name: f.kind for f in manifest.inputs}
         if given != declared:
             odd = sorted(name for name, _ in given.items() ^ declared.items())
-            raise InputError(f"{folder}: graph and manifest disagree on {odd}: export the policy again")
+            raise InputError(f"{where}: graph and manifest disagree on {odd}: export the policy again")
         return cls(
             manifest=manifest,
             session=session,
@@ -90,7 +102,7 @@ class Policy:
             required=_required(manifest),
         )
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """What quotes call this graph: the first 12 hexadecimal digits of its SHA-256."""
         return self.manifest.graph_sha256[:12]
@@ -103,22 +115,73 @@ class Policy:
         """
         if not rows:
             return []
-        answers = self.session.run(ANSWERS, self._feed(rows))
-        columns = (answer[:, 0].tolist() for answer in answers)
-        return [self._told(row, *told) for row, *told in zip(rows, *columns, strict=True)]
+        told = zip(*self.answers(self.columns(rows)), strict=True)
+        return [self._told(row, *values) for row, values in zip(rows, told, strict=True)]
 
-    def _feed(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[Any]]:
-        """Return the graph's inputs, (N, 1) each: views of one block per type, cheaper than an array each."""
-        for row in rows:
+    def columns(self, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+        """Return what the graph is fed with, a column per input, `numbers` first, then `words`.
+
+        Raises RequestError, whose `row` says which request, for a wrong type or an impossible value.
+        """
+        for at, row in enumerate(rows):
             if not isinstance(row, Mapping):
-                raise RequestError(None, f"a request is an object of named fields, not {_named(row)}")
-        numbers = np.array([[self._number(row.get(n), n) for row in rows] for n in self.numbers])
-        words = np.array([[self._word(row.get(n), n) for row in rows] for n in self.words], dtype=object)
-        feed = dict(zip(self.numbers, numbers.reshape(-1, len(rows), 1), strict=True))
-        feed.update(zip(self.words, words.reshape(-1, len(rows), 1), strict=True))
-        return feed
+                raise RequestError(None, f"a request is an object of named fields, not {_named(row)}", at)
+        if len(rows) == 1:  # most requests; so it is as short as it can be
+            get = rows[0].get
+            return [[self._number(get(n), n)] for n in self.numbers] + [[self._word(get(n), n)] for n in self.words]
+        names = (*self.numbers, *self.words)
+        table = zip(*[map(row.get, names) for row in rows], strict=True)
+        split = len(self.numbers)
+        return [
+            self._numbers(values, name) if at < split else self._words(values, name)
+            for at, (name, values) in enumerate(zip(names, table, strict=True))
+        ]
+
+    def _numbers(self, values: Sequence[Any], name: str) -> list[float]:
+        """Return a column of numbers: as a whole where nothing in it can be wrong, else one by one."""
+        kinds = {*map(type, values)}
+        if name not in self.required and name != "list_price" and kinds == {type(None)}:
+            return [math.nan] * len(values)
+        if kinds <= {float, int} and (name != "list_price" or self.manifest.listed) and name != "personal":
+            low, high = _BOUNDS.get(name, (-_HUGE, _HUGE))
+            # a comparison with an integer that no double holds is exact, and one with NaN is false
+            if all(map(low.__le__, values)) and all(map(high.__ge__, values)):
+                return [*map(float, values)]
+        return self._each(self._number, values, name)
+
+    def _words(self, values: Sequence[Any], name: str) -> list[str]:
+        if {*map(type, values)} == {str} and "".join(values).isascii():
+            return [*values]
+        return self._each(self._word, values, name)
+
+    def answers(self, columns: Sequence[Sequence[Any]], outputs: Sequence[str] = ANSWERS) -> list[list[Any]]:
+        """Return the graph's outputs, a list with an entry for each request each; `columns` as `columns` gives them."""
+        split, rows = len(self.numbers), len(columns[0])
+        # views of one block per type, cheaper than an array each
+        numbers = np.array(columns[:split]).reshape(split, rows, 1)
+        words = np.array(columns[split:], dtype=object).reshape(-1, rows, 1)
+        feed = dict(zip((*self.numbers, *self.words), (*numbers, *words), strict=True))
+        found = self.session.run(outputs, feed)
+        return [
+            [answer.item()]
+            if answer.size == 1 and name in QUOTE
+            else (answer[:, 0] if name in QUOTE else answer).tolist()
+            for name, answer in zip(outputs, found, strict=True)
+        ]
+
+    def _each(self, check: Callable[[Any, str], Any], values: Sequence[Any], name: str) -> list[Any]:
+        at = 0
+        try:
+            checked = []
+            for at, value in enumerate(values):  # noqa: B007  # `at` is read where a value is refused
+                checked.append(check(value, name))
+            return checked
+        except RequestError as refused:
+            raise RequestError(refused.field, refused.detail, at) from None
 
     def _number(self, value: Any, name: str) -> float:
+        if type(value) is float and name not in _CHECKED and -_HUGE <= value <= _HUGE:
+            return value
         if value is None:
             if name in self.required:
                 raise RequestError(name, f"is missing; expected {_expected(name)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 from pipelines.errors import InputError
 
@@ -102,6 +102,7 @@ class Roles:
     offer: str | None = None
     instrument: str | None = None
     randomised: str | None = None
+    rung: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse two grounds for one correction."""
@@ -131,6 +132,37 @@ class OffersSource(Source):
         _require_share("snap", self.snap)
         if self.cost_share is not None:
             _require_share("cost_share", self.cost_share)
+
+
+@dataclass(frozen=True)
+class DecisionsSource(Source):
+    """The endpoint's own log: what it quoted, with exact propensities, and what was bought."""
+
+    path: str = "data/decisions"
+    model: str | None = None
+    attribution_days: float = 7.0
+    as_of: str | None = None
+    cost_share: float | None = None
+    personal: tuple[str, ...] | None = None
+    protected: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse a window that is none, a time without a zone, and rungs, which the policies know."""
+        super().__post_init__()
+        if self.rungs is not None:
+            raise InputError("source.rungs is no setting of a decision log: each decision says which rung it stands on")
+        if not 0 < self.attribution_days < 3650:
+            raise InputError(f"source.attribution_days={self.attribution_days} must lie between 0 and 3650")
+        if self.cost_share is not None:
+            _require_share("cost_share", self.cost_share)
+        if self.as_of is None:
+            return
+        try:
+            zone = datetime.fromisoformat(self.as_of).tzinfo
+        except ValueError:
+            zone = None
+        if zone is None:
+            raise InputError(f"source.as_of={self.as_of!r} must be a time with its zone, such as 2026-03-02T00:00:00Z")
 
 
 @dataclass(frozen=True)
@@ -254,4 +286,5 @@ SOURCES: dict[str, type[Source]] = {
     "online_retail": OnlineRetailSource,
     "offers": OffersSource,
     "events": EventsSource,
+    "decisions": DecisionsSource,
 }

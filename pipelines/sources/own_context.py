@@ -21,12 +21,14 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     """Return the offers of the clean table, those whose price is on no rung, and what the offers are."""
     table = _complete(clean, source)
     numeric, categorical, left_out = _context(table, source)
-    exact = table["list_price"].nunique() == 1  # else prices rounded to the cent blur the ratios
-    rungs = source.rungs or ladder.derived(table["multiplier"], source.path, exact)
-    merged = source.rungs is None and ladder.few(table["multiplier"], exact) is None
+    told = source.columns.rung is not None  # else rungs are read off the prices, which rounding moved
+    meant = table["nominal"] if told else table["multiplier"]
+    exact = told or table["list_price"].nunique() == 1  # prices rounded to the cent blur the ratios
+    rungs = source.rungs or ladder.derived(meant, source.path, exact)
+    merged = source.rungs is None and ladder.few(meant, exact) is None
     if merged and not exact and rungs[0] < 1 < rungs[-1]:
         rungs = tuple(sorted({*rungs, 1.0}))  # so that the list price itself can be quoted
-    rung = ladder.on_rung(table["multiplier"], rungs, source.snap if source.rungs else None)
+    rung = ladder.on_rung(meant, rungs, source.snap if source.rungs else None)
     if merged:
         table["propensity"] = np.nan  # that of a single price is not that of the rung which takes in its neighbours
     refuse_misfits(table[rung >= 0], rungs, source)
@@ -65,6 +67,8 @@ def _complete(clean: pd.DataFrame, source: OffersSource) -> pd.DataFrame:
     assumed = table["list_price"] * (source.cost_share or 0.0)
     table["unit_cost"] = table["unit_cost"].fillna(assumed) if "unit_cost" in table else assumed
     table["multiplier"] = (table["price"] / table["list_price"]).round(ladder.DIGITS)
+    if "nominal" in table:
+        table["nominal"] = table["nominal"].round(ladder.DIGITS).fillna(table["multiplier"])
     return table
 
 
@@ -73,7 +77,7 @@ def _context(table: pd.DataFrame, source: OffersSource) -> tuple[list[str], list
     numeric: list[str] = []
     categorical: list[str] = []
     left_out: list[str] = []
-    names = [name for name in table.columns if name not in OFFERS.columns and name not in _GROUNDS]
+    names = [name for name in table.columns if name not in OFFERS.columns and name not in (*_GROUNDS, "nominal")]
     if (listed := roles(source).get("list_price")) and listed in (source.numeric or ()):
         names.insert(0, "list_price")
     for name in names:

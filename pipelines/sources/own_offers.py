@@ -17,30 +17,48 @@ from pipelines.sources import OffersSource, external, own_columns
 from pipelines.tables import OFFERS, UTC
 
 _IDS = {"offer": "offer_id", "shopper": "shopper_id", "item": "item_id"}  # role -> canonical column
+_NAMES = {**_IDS, "rung": "nominal"}
+_ROLES = {column: role for role, column in _NAMES.items()}
 _NUMBERS = (
     "price", "bought", "list_price", "unit_cost", "propensity", "min_price", "max_price", "instrument", "randomised",
+    "nominal",
 )  # fmt: skip
 _FLAGS = ("bought", "randomised")
 _ANSWERS = (  # what a policy answers with: its graph can have no input of that name
     "purchase_probability", "expected_profit", "price_sensitivity", "guardrail", "fallback", "alpha", "beta",
     "ladder_price", "ladder_probability", "ladder_profit", "ladder_propensity",
 )  # fmt: skip
-RESERVED = frozenset(OFFERS.columns) | {"instrument", "randomised", "personal", "u", "rule", "unreadable", *_ANSWERS}
+RESERVED = frozenset(OFFERS.columns) | {
+    "instrument",
+    "randomised",
+    "nominal",
+    "personal",
+    "u",
+    "rule",
+    "unreadable",
+    *_ANSWERS,
+}
 
 
 def roles(source: OffersSource) -> dict[str, str]:
     """Return the canonical column -> the user's column, of the roles that the table has."""
     declared = dataclasses.asdict(source.columns)
-    return {_IDS.get(role, role): name for role, name in declared.items() if name is not None}
+    return {_NAMES.get(role, role): name for role, name in declared.items() if name is not None}
 
 
 def read(source: OffersSource) -> pd.DataFrame:
-    """Return the user's table under canonical names, with the columns that may be features and no others.
+    """Return the user's table under canonical names, with the columns that may be features and no others."""
+    parts = roles(source)
+    table = external.read(Path(source.path), "source.path", [parts[i] for i in _IDS.values() if i in parts])
+    return canonical(table, source)
+
+
+def canonical(table: pd.DataFrame, source: OffersSource) -> pd.DataFrame:
+    """Return a table as it was read under canonical names.
 
     Single cells that break a rule stay, for `clean` to catch; a column that cannot play its role is refused.
     """
     path, parts = Path(source.path), roles(source)
-    table = external.read(path, "source.path", [parts[i] for i in _IDS.values() if i in parts])
     _refuse_confusion(table, source, path)
     features = _candidates(table, source, path)
     own_columns.refuse_nested(table[[*dict.fromkeys((*parts.values(), *features))]], path)
@@ -56,7 +74,7 @@ def read(source: OffersSource) -> pd.DataFrame:
     if "time" in parts:
         offers["time"] = own_columns.moments(table[parts["time"]], path)
     for name in (n for n in _NUMBERS if n in parts and n not in _FLAGS):
-        offers[name] = own_columns.readable(table[parts[name]], f"source.columns.{name}", path)
+        offers[name] = own_columns.readable(table[parts[name]], f"source.columns.{_ROLES.get(name, name)}", path)
     offers["bought"] = own_columns.outcomes(table[parts["bought"]], path)
     if "randomised" in parts:
         offers["randomised"] = own_columns.flags(table[parts["randomised"]], path)

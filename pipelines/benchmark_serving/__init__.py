@@ -1,0 +1,1 @@
+"""How the live endpoint holds up: measurements that take minutes, and belong in no test."""

@@ -1,0 +1,170 @@
+"""From contexts to quotes: one graph call for a page, money in minor units, chance, signatures, records.
+
+Contexts are priced one request at a time, never gathered across requests: a graph may round the last bits of a row
+otherwise in a larger batch, and a logged quote must be the same when it is replayed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from pipelines.serving import quotes
+from pipelines.serving.curves import curve
+from pipelines.serving.problems import Problem
+from pipelines.serving.quotes import DEADLINE, OUTPUTS, UNPRICEABLE
+from pipelines.serving.runtime import RequestError
+from pipelines.serving.shadow import priced
+from pipelines.serving.views import View
+
+if TYPE_CHECKING:
+    from pipelines.serving.asked import Asked
+    from pipelines.serving.disclosure import Disclosures
+    from pipelines.serving.parts import Facts, Parts
+    from pipelines.serving.runtime import Policy
+
+_log = logging.getLogger("pricewright")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Quotes as they are told, the records to log of them, and what is counted: (guardrail, rung, fallback) each."""
+
+    quotes: list[Facts]
+    records: list[Facts]
+    counted: list[tuple[str, str, str | None]]
+
+
+class Quoter:
+    """Quotes by the policy that is live.
+
+    validity: seconds for which a price is honoured. clock: seconds since 1970, as a function, so that it can be set.
+    """
+
+    def __init__(
+        self, parts: Parts, disclosures: Disclosures, validity: int = 900, clock: Callable[[], float] = time.time
+    ) -> None:
+        self.parts, self.disclosures, self.validity, self.clock = parts, disclosures, validity, clock
+        self._view: View | None = None
+        self._second, self._until = -1, ""
+
+    def view(self) -> View:
+        """Return the policy that is live; a request asks once and keeps it. Problem 503 before there is one."""
+        held, seen = self.parts.live.current, self._view
+        if held is None:
+            raise Problem(503, "there is no policy yet", headers={"Retry-After": "1"})
+        if seen is None or seen.policy is not held.policy or seen.version != held.version:
+            seen = self._view = View.of(held.policy, held.version)
+            if self.parts.log is not None:
+                self.parts.log.introduce(held.policy.manifest, held.policy.digest)
+        return seen
+
+    def page(self, wanted: Sequence[Asked], view: View, late: bool = False) -> Page:
+        """Return the quotes of what is wanted, in one graph call; all list prices where it is too `late` for one.
+
+        Raises RequestError, whose `row` says which context, for a wrong type or an impossible value.
+        """
+        now, texts = self.clock(), self.disclosures
+        self._prepare(wanted, now)
+        columns = view.policy.columns([one.context for one in wanted])
+        rows = list(zip(*columns, strict=True))
+        answers = [None] * len(rows) if late else self._answers(view.policy, columns)
+        reason, until = DEADLINE if late else UNPRICEABLE, self._valid_until(now)
+        ids = quotes.ids(len(rows), now)
+        told = [
+            quotes.told(one, row, answer, view, reason, quote_id, until, texts)
+            for one, row, answer, quote_id in zip(wanted, rows, answers, ids, strict=True)
+        ]
+        names = self._pseudonyms(wanted)
+        self._honour(wanted, rows, told, names, view, now)
+        records: list[Facts] = []
+        if self.parts.signer is not None or self.parts.log is not None:
+            fed = [view.fed(row) for row in rows]
+            hashes = [hashlib.blake2b(orjson.dumps(inputs), digest_size=16).hexdigest() for inputs in fed]
+            self._sign(wanted, told, names, hashes, view, int(now) + self.validity)
+            if self.parts.log is not None:
+                shadows = priced(self.parts.live.shadow, [one.context for one in wanted])
+                records = [
+                    quotes.record(
+                        told[i], ids[i], wanted[i], fed[i], answers[i], names[i], hashes[i], shadows[i], view, now
+                    )
+                    for i in range(len(told))
+                ]
+        counted = [
+            (q["guardrail"] or "repeat", "none" if a is None or q["repeat"] else view.rungs[a[2]], q["fallback"])
+            for q, a in zip(told, answers, strict=True)
+        ]
+        return Page(told, records, counted)
+
+    def curve(self, one: Asked, view: View) -> Facts:
+        """Return what stands behind the quote of a context; nobody is offered it. Raises RequestError."""
+        self._prepare([one], self.clock())
+        return curve(one, view, self.disclosures)
+
+    def _prepare(self, wanted: Sequence[Asked], now: float) -> None:
+        """Check jurisdictions, and draw the chance of whoever brought none."""
+        chance = self.parts.chance
+        for at, one in enumerate(wanted):
+            if one.jurisdiction is not None and one.jurisdiction not in self.disclosures.texts:
+                raise RequestError("jurisdiction", f"is none of {sorted(self.disclosures.texts)}", at)
+            if chance is not None and one.shopper and one.item and one.context.get("u") is None:
+                one.context["u"] = chance.u(one.shopper, one.item, now)
+                one.drawn = True
+
+    def _answers(self, policy: Policy, columns: list[list[Any]]) -> list[Any]:
+        try:
+            return list(zip(*policy.answers(columns, OUTPUTS), strict=True))
+        except Exception:  # whatever a graph does, a shopper sees a price
+            _log.exception("the graph of %s failed; list prices are quoted", policy.manifest.name)
+            return [None] * len(columns[0])
+
+    def _pseudonyms(self, wanted: Sequence[Asked]) -> list[str | None]:
+        chance, known = self.parts.chance, dict[str, str]()
+        if chance is None:
+            return [None] * len(wanted)
+        for one in wanted:  # a page has one shopper as a rule
+            if one.shopper is not None and one.shopper not in known:
+                known[one.shopper] = chance.pseudonym(one.shopper)
+        return [None if one.shopper is None else known[one.shopper] for one in wanted]
+
+    def _honour(
+        self, wanted: Sequence[Asked], rows: Sequence[Any], told: list[Facts], names: list[str | None],
+        view: View, now: float,
+    ) -> None:  # fmt: skip
+        """Give the price again that a still valid signed quote showed to the same shopper for the same item."""
+        signer = self.parts.signer
+        if signer is None:
+            return
+        for one, row, quote, name in zip(wanted, rows, told, names, strict=True):
+            # a shopper who opted out since gets no personal price again
+            if one.token is None or one.item is None or name is None or row[view.switch] == 0:
+                continue
+            shown = signer.verify(one.token, now)
+            if isinstance(shown, str):
+                continue
+            if (one.item, name, view.currency) == (shown["item"], shown["shopper"], shown["currency"]):
+                quotes.again(quote, shown, one.token, view)
+
+    def _sign(
+        self, wanted: Sequence[Asked], told: list[Facts], names: list[str | None], hashes: list[str], view: View,
+        expires: int,
+    ) -> None:  # fmt: skip
+        """Sign what is new; a repeat keeps the signature that it came with."""
+        if self.parts.signer is None:
+            return
+        new = [at for at, quote in enumerate(told) if not quote["repeat"]]
+        facts = [quotes.signed(told[at], wanted[at], names[at], view, hashes[at], expires) for at in new]
+        for at, token in zip(new, self.parts.signer.sign(facts), strict=True):
+            told[at]["signature"] = token
+
+    def _valid_until(self, now: float) -> str:
+        second = int(now)
+        if second != self._second:
+            self._second, self._until = second, quotes.instant(second + self.validity)
+        return self._until

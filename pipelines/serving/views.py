@@ -1,0 +1,101 @@
+"""A policy as its quotes tell it: worked out once when it starts to price, so that a request finds it ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import orjson
+
+from pipelines.policy import fallback_price
+from pipelines.serving import currencies
+
+if TYPE_CHECKING:
+    from pipelines.serving.runtime import Policy
+
+
+@dataclass(frozen=True)
+class View:
+    """What quotes tell of a policy, and where its inputs stand.
+
+    sorted_inputs, in_order: their names sorted, and what brings a row of `Policy.columns` into that order. personal:
+    which of them are personal data. switch, least, most, cost, list_price: the places of the terms of sale. rungs: the
+    ladder in words, and last, where an index of -1 finds it, that there is none; meant: likewise as multipliers, last
+    the one of last resort. alone: it has one price only, so nothing decides. explores: chance may decide.
+    """
+
+    policy: Policy
+    version: str | None
+    told: orjson.Fragment
+    facts: dict[str, Any]
+    currency: str
+    decimals: int
+    scale: int
+    rungs: tuple[str, ...]
+    meant: tuple[float, ...]
+    sorted_inputs: tuple[str, ...]
+    in_order: Callable[[Sequence[Any]], tuple[Any, ...]]
+    names: frozenset[str]
+    personal: tuple[int, ...]
+    switch: int
+    list_price: int
+    least: int
+    most: int
+    cost: int
+    alone: bool
+    explores: bool
+
+    @classmethod
+    def of(cls, policy: Policy, version: str | None) -> Self:
+        """Return the view of `policy`, registered as `version`."""
+        manifest, inputs = policy.manifest, (*policy.numbers, *policy.words)
+        facts = {"name": manifest.name, "version": version, "digest": policy.digest}
+        decimals, place = currencies.digits(manifest.currency), {name: at for at, name in enumerate(inputs)}
+        return cls(
+            policy=policy,
+            version=version,
+            told=orjson.Fragment(orjson.dumps(facts)),
+            facts=facts,
+            currency=manifest.currency,
+            decimals=decimals,
+            scale=10**decimals,
+            meant=(*manifest.terms.ladder, manifest.terms.fallback),
+            rungs=(*(f"{rung:g}" for rung in manifest.terms.ladder), "none"),
+            sorted_inputs=tuple(sorted(inputs)),
+            in_order=itemgetter(*(place[name] for name in sorted(inputs))),
+            names=frozenset(inputs),
+            personal=tuple(place[f.name] for f in manifest.inputs if f.personal),
+            switch=place["personal"],
+            list_price=place["list_price"],
+            least=place["min_price"],
+            most=place["max_price"],
+            cost=place["unit_cost"],
+            alone=len(manifest.terms.ladder) == 1,
+            explores=manifest.terms.guardrails.exploration > 0,
+        )
+
+    def fed(self, row: Sequence[Any]) -> dict[str, Any]:
+        """Return a row of inputs by name, sorted; NaN is a missing number."""
+        return dict(zip(self.sorted_inputs, self.in_order(row), strict=True))
+
+    def instead(self, list_price: float) -> float:
+        """Return the price of last resort: the list price, or what stands in its place where there is none."""
+        return float(fallback_price(np.array([[list_price]]), self.policy.manifest.terms)[0, 0])
+
+    def is_personal(self, row: Sequence[Any], drawn: bool) -> bool:
+        """Tell whether personal data could move the price of a context; row: the inputs as they were fed.
+
+        drawn: chance was drawn by shopper. A field that was left out (NaN, or no word) is no data.
+        """
+        if self.alone or row[self.switch] == 0:
+            return False
+        if drawn and self.explores:
+            return True
+        for at in self.personal:
+            value = row[at]
+            if value == value and value != "":
+                return True
+        return False
