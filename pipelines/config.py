@@ -7,7 +7,6 @@ keys; `load` hands these choices to Hydra as its defaults list. Order: config.ya
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import importlib
 import re
 import sys
@@ -24,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from pipelines.behaviour.definitions import Feature, FeatureSet
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 from pipelines.pricing import Guardrails
 from pipelines.quality_limits import Quality
 from pipelines.sources import SOURCES, Source
@@ -167,12 +166,6 @@ class Config:
                 f"candidate={self.candidate} is not in contenders={list(self.contenders)} of conf/config.yaml"
                 f"{nearest(self.candidate, self.contenders)}"
             )
-
-
-def nearest(word: str, known: Sequence[str]) -> str:
-    """Return a hint at the known word that is most like `word`, or an empty text."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else f" (known: {', '.join(sorted(known))})"
 
 
 def load(overrides: Sequence[str] = (), conf: Path = CONF) -> Config:

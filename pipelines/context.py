@@ -13,6 +13,7 @@ import pandas as pd
 from pipelines import ladder
 from pipelines.behaviour import batch
 from pipelines.behaviour.definitions import FeatureSet
+from pipelines.behaviour.exported import as_json
 from pipelines.config import EngineSettings
 from pipelines.engine import Table, instants_to_times
 from pipelines.errors import InputError
@@ -93,6 +94,7 @@ def offers(
         categorical=features.categorical,
         personal=features.personal,
         units=features.meanings,
+        definitions=as_json(features),
         propensity_logged=bool(table["propensity"].notna().all()),
         assumptions=("A simulated shop: its demand is known, but no real shopper was asked.",),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +37,8 @@ class Manifest:
     name: the candidate or baseline. demand: what its demand curves are, in a sentence. model: the registered model's
     name. outputs: quote field -> meaning. data_sha256: of the offers that it learned from. graph_sha256: of
     policy.onnx. check: graph against Python. listed: whether there are list prices; if not, each is 1 and rungs are
-    prices.
+    prices. definitions: of the features that it learned from (behaviour/exported.py), by which live use makes contexts;
+    empty where they were none of ours.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Manifest:
     graph_sha256: str
     check: dict[str, Any]
     listed: bool = True
+    definitions: dict[str, Any] = field(default_factory=dict)
 
     def write(self, folder: Path) -> None:
         """Write policy.json."""

@@ -115,6 +115,7 @@ def pack(
         graph_sha256=digest(folder / GRAPH),
         check=check,
         listed=info.listed,
+        definitions=info.definitions,
     )
     manifest.write(folder)
     return manifest

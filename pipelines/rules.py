@@ -9,8 +9,8 @@ import pandas as pd
 import pandera.pandas as pa
 
 from pipelines import tidy
-from pipelines.config import Clean, nearest
-from pipelines.errors import InputError
+from pipelines.config import Clean
+from pipelines.errors import InputError, nearest
 from pipelines.sources import EventsSource, OnlineRetailSource, Source, online_retail
 from pipelines.tables import CHANNELS, KINDS
 

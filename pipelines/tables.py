@@ -125,6 +125,7 @@ class OffersInfo:
     ladder the best single rung of the fit window. listed: whether there are list prices; if not, each is taken as 1 and
     rungs are prices. timed: whether there are times; if not, the windows are drawn at random. model:
     the registered model whose live decisions these are, if they are such: the next policy is a version of it.
+    definitions: of the features, where they were made of an event log (behaviour/exported.py).
     """
 
     source: str
@@ -145,6 +146,7 @@ class OffersInfo:
     listed: bool = True
     timed: bool = True
     model: str = ""
+    definitions: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Refuse a ladder that is none, and a column that is both number and word."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from pipelines.config import Clean, Config, Gate, Split, load, nearest, stage
-from pipelines.errors import InputError
+from pipelines.config import Clean, Config, Gate, Split, load, stage
+from pipelines.errors import InputError, nearest
 from pipelines.pricing import Guardrails
 from pipelines.sources import SOURCES
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attached
 import numpy as np
 import pytest
 from hypothesis import event, given, settings
@@ -244,6 +245,7 @@ def test_a_missing_policy_says_what_makes_it(tmp_path: Path) -> None:
 def test_nothing_heavy_is_imported(tmp_path: Path) -> None:
     """The endpoint quotes in a process in which importing any training library fails."""
     tiny_policy(tmp_path)
+    attached.folder(tmp_path / "live")
     script = """
 import sys
 BLOCKED = {"tensorflow", "keras", "xgboost", "sklearn", "pandas", "dvc", "hydra", "omegaconf", "mlflow", "onnx",
@@ -258,7 +260,8 @@ from pipelines.serving import __main__, compose
 from pipelines.serving.settings import Settings
 from pipelines.serving.runtime import Policy
 policy = Policy.load(Path("."))
-compose.endpoint(Settings(policy=Path("."), unsigned=True))
+from pipelines.serving import owning, slow_clients
+compose.endpoint(Settings(policy=Path("."), unsigned=True, features=Path("live")))
 print(policy.quote([{"list_price": 20.0}])[0]["price"])
 """
     done = subprocess.run(

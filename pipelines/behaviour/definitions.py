@@ -11,7 +11,7 @@ from typing import Any
 
 from pipelines.behaviour.durations import microseconds
 from pipelines.behaviour.measures import FACTS, MEASURES
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 
 KINDS = ("view", "search", "cart", "purchase", "review")  # tables.KINDS, which live use must not load pandas for
 ENTITIES = {  # the columns that name one of each
@@ -175,6 +175,4 @@ class FeatureSet:
 
 def _known(key: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
-        from pipelines.config import nearest
-
         raise InputError(f"{key}={word!r} does not exist{nearest(word, list(known))}")

@@ -11,6 +11,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,16 @@ CREATE TABLE unsettled (number INTEGER PRIMARY KEY, event TEXT NOT NULL);
 CREATE TABLE journal (number INTEGER PRIMARY KEY, event TEXT NOT NULL, now INTEGER)
 """
 _DAMAGED = (OSError, sqlite3.DatabaseError, ValueError, TypeError, KeyError, IndexError)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a snapshot says: changed, rows of the table history; forgotten, by entity the latest instant that goes."""
+
+    meta: dict[str, Any]
+    changed: list[tuple[str, str, int, str]]
+    waiting: list[str]
+    forgotten: dict[str, int]
 
 
 class DurableState:
@@ -81,30 +92,46 @@ class DurableState:
         Raises InputError, and takes none, if one cannot be read; if the disk refuses (sqlite3.OperationalError), none.
         """
         arrived = [self.state.arrived(event) for event in events]
-        rows = [(_written(one), now) for one in arrived]
+        self.keep([(one, now) for one in arrived])
+        return [self.state.take(one, now) for one in arrived]
+
+    def keep(self, arrived: Sequence[tuple[Arrived, int | None]]) -> None:
+        """Put events on disk that `state.take` is to take next, each with its `now`, in this order.
+
+        It leaves the state alone, so another thread may ask for contexts meanwhile. Raises as `add_many` does.
+        """
+        rows = [(_written(one), now) for one, now in arrived]
         with self._transaction():
             self._file.executemany("INSERT INTO journal (event, now) VALUES (?, ?)", rows)
         self.journaled += len(rows)
-        return [self.state.take(one, now) for one in arrived]
 
     def snapshot(self) -> None:
         """Write down what has changed since the last snapshot, and empty the journal, in one transaction."""
+        self.write(self.picture())
+
+    def picture(self) -> Picture:
+        """Return what a snapshot is to say of the state as it is now."""
         state, watermark = self.state, self.state.watermark
-        changed = list(self._changed())
-        meta = {"digest": digest(state.features), "newest": state.newest, "counted": dict(state.counted)}
-        waiting = [(_written(one),) for one in state.unsettled if one.instant >= watermark]
+        return Picture(
+            meta={"digest": digest(state.features), "newest": state.newest, "counted": dict(state.counted)},
+            changed=list(self._changed()),
+            waiting=[_written(one) for one in state.unsettled if one.instant >= watermark],
+            forgotten={entity: watermark - layout.forget for entity, layout in state.layouts.items()},
+        )
+
+    def write(self, picture: Picture) -> None:
+        """Write a snapshot; no event may be kept or taken since it was made, but contexts may be asked for."""
         with self._transaction():
-            for entity, layout in state.layouts.items():
-                self._file.execute(
-                    "DELETE FROM history WHERE entity = ? AND latest < ?", (entity, watermark - layout.forget)
-                )
-            self._file.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)", changed)
+            for entity, before in picture.forgotten.items():
+                self._file.execute("DELETE FROM history WHERE entity = ? AND latest < ?", (entity, before))
+            self._file.executemany("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?)", picture.changed)
             self._file.execute("DELETE FROM unsettled")
+            waiting = [(event,) for event in picture.waiting]
             self._file.executemany("INSERT INTO unsettled (event) VALUES (?)", waiting)
             self._file.execute("DELETE FROM journal")
-            self._note(meta)
+            self._note(picture.meta)
         self.journaled = 0
-        for table in state.histories.values():
+        for table in self.state.histories.values():
             for history in table.values():
                 history.changed = bool(history.entries)
 

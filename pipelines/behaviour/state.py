@@ -16,7 +16,7 @@ distinct values as long as its entity is not forgotten, and a series with the ev
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from heapq import heappop, heappush
 from typing import Any
 
@@ -51,8 +51,8 @@ class FeatureState:
     ) -> None:
         """Start without a history; items, shoppers: the rows of tables ITEMS and SHOPPERS by id, instants in µs."""
         self.features = features
-        self.items: dict[str, Mapping[str, Any]] = dict(items or {})
-        self.shoppers: dict[str, Mapping[str, Any]] = dict(shoppers or {})
+        self.items: MutableMapping[str, Mapping[str, Any]] = dict(items or {})
+        self.shoppers: MutableMapping[str, Mapping[str, Any]] = dict(shoppers or {})
         self.layouts, readings = layouts(features)
         self.lateness = microseconds(features.lateness, "features.lateness")
         self.newest = self.watermark = _BEGINNING
@@ -123,18 +123,21 @@ class FeatureState:
         session_id: str | None,
         instant: int,
         row: Mapping[str, Any] = _NOTHING,
+        item: Mapping[str, Any] | None = None,
     ) -> Answer:
         """Return every feature of an offer at `instant` (µs), by name: numbers as float, NaN if missing, words as str.
 
         row: what is known of the offer itself: channel, path, page_depth, list_price. Ids that are unknown or None have
-        no history. Raises InputError for an instant before the watermark, whose events are no longer told apart.
+        no history. item: its facts, where they are not those of `items`. Raises InputError for an instant before the
+        watermark, whose events are no longer told apart.
         """
         if instant < self.watermark:
             raise InputError(
                 f"instant={instant} is {(self.newest - instant) / 1e6:.3f} s before the newest event, more than "
                 f"features.lateness={self.features.lateness}: ask with the present time, or raise features.lateness"
             )
-        item = self.items.get(item_id or "", _NOTHING)
+        if item is None:
+            item = self.items.get(item_id or "", _NOTHING)
         out = self._answers.empty.copy()
         asked = _entities(shopper_id or "", session_id or "", item_id, known(item.get("category")))
         for entity, key in asked:

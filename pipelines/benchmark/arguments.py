@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipelines.config import nearest
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 
 _OPTIONS = ("--processes", "--fresh", "--folder")
 

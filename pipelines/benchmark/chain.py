@@ -31,8 +31,8 @@ from pipelines import (
 )
 from pipelines.benchmark.offers import Offers, table
 from pipelines.benchmark.worlds import WORLDS, World, world
-from pipelines.config import ENSEMBLE, Config, load, nearest
-from pipelines.errors import InputError
+from pipelines.config import ENSEMBLE, Config, load
+from pipelines.errors import InputError, nearest
 from pipelines.files import read_table, write_table
 from pipelines.tables import OffersInfo
 from pipelines.window import OFFERS, TRUTH, truth_of

@@ -14,8 +14,7 @@ import pandas as pd
 from scipy.special import expit, ndtr, ndtri
 
 from pipelines.benchmark.offers import Floats, Offers
-from pipelines.config import nearest
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 
 Rng = np.random.Generator
 

@@ -27,8 +27,8 @@ from pipelines.benchmark_features import table
 from pipelines.benchmark_features.log import log
 from pipelines.benchmark_features.measure import measured
 from pipelines.benchmark_features.methods import LONGEST, METHODS, installed
-from pipelines.config import load, nearest
-from pipelines.errors import InputError
+from pipelines.config import load
+from pipelines.errors import InputError, nearest
 from pipelines.files import read_json, write_json
 from pipelines.sources import MarketSource
 

@@ -21,7 +21,8 @@ class Asked:
 
     context: named fields, as they came; the endpoint adds `u`. token: a signed quote that was shown before. at: when
     the price is asked for, seconds since 1970, where that is not now. drawn: whether `u` was derived from the shopper.
-    whole: the context was given as `context`, so that no feature state is to compute it.
+    whole: the context was given as `context`, so that no feature state is to compute it. instead: why the list price is
+    to be quoted, whatever the graph would say.
     """
 
     context: dict[str, Any]
@@ -33,6 +34,7 @@ class Asked:
     at: float | None = None
     drawn: bool = False
     whole: bool = False
+    instead: str | None = None
 
 
 def asked(body: Any, inputs: frozenset[str], shared: Asked | None = None) -> Asked:

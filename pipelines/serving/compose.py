@@ -13,10 +13,12 @@ from pipelines.errors import InputError
 from pipelines.serving import keys
 from pipelines.serving.access import Access
 from pipelines.serving.adapters import Drawn, Logged, Sealing
+from pipelines.serving.attached import with_features
 from pipelines.serving.choosing import chosen, is_signed
 from pipelines.serving.decisions import DecisionLog
 from pipelines.serving.disclosure import Disclosures
 from pipelines.serving.endpoint import Endpoint
+from pipelines.serving.limits import Limits
 from pipelines.serving.log_settings import LogSettings
 from pipelines.serving.metrics import Cells
 from pipelines.serving.overload import Gate
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
 
 def endpoint(settings: Settings) -> Endpoint:
     """Return the application of one worker. Raises InputError where it cannot start."""
-    return assembled(parts(settings), settings)
+    made, cells = parts(settings), Cells(settings.shared, settings.worker)
+    if settings.features is not None:
+        made = with_features(made, settings.features, settings, cells)
+    return assembled(made, settings, cells)
 
 
 def parts(settings: Settings) -> Parts:
@@ -57,15 +62,17 @@ def parts(settings: Settings) -> Parts:
     )
 
 
-def assembled(made: Parts, settings: Settings) -> Endpoint:
+def assembled(made: Parts, settings: Settings, cells: Cells) -> Endpoint:
     """Return the application of parts that are made already."""
     disclosures = Disclosures.read(default=settings.jurisdiction)
     return Endpoint(
         Quoter(made, disclosures, settings.validity),
         gate=Gate(settings.queue, settings.pages),
         access=Access.read(settings.keys),
-        cells=Cells(settings.shared, settings.worker),
+        cells=cells,
         deadline=settings.deadline,
+        limits=Limits(sockets=settings.sockets),
+        origins=tuple(filter(None, settings.origins.split(","))),
     )
 
 

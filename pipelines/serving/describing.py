@@ -74,7 +74,7 @@ class Described:
 
         view = self.quoter.view()
         names, keyed = sorted(self.quoter.disclosures.texts), self.access.keys is not None
-        told = document(view.policy.manifest, self.limits, names, keyed)
+        told = document(view.policy.manifest, self.limits, names, keyed, self.parts.contexts is not None)
         attached = {"/quotes/verify": self.parts.signer, "/outcomes": self.parts.log, "/events": self.parts.contexts}
         for path, part in attached.items():
             if part is None:

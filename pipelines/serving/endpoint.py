@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from pipelines.serving import pages, recording
-from pipelines.serving.asked import WHOLE, Asked, asked, fields_given, page
+from pipelines.serving.asked import WHOLE, Asked, asked, page
 from pipelines.serving.describing import Answer, Described, Route
 from pipelines.serving.limits import Gone, Limits, parsed, read
 from pipelines.serving.overload import Deadline
 from pipelines.serving.problems import MEDIA, Problem
 from pipelines.serving.quoting import Quoter
 from pipelines.serving.runtime import RequestError
+from pipelines.serving.sockets import Sockets
 
 if TYPE_CHECKING:
     from pipelines.serving.access import Access
@@ -36,10 +37,11 @@ class Endpoint(Described):
 
     def __init__(
         self, quoter: Quoter, *, gate: Gate, access: Access, cells: Cells, deadline: float = 1.0,
-        limits: Limits | None = None,
+        limits: Limits | None = None, origins: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         super().__init__(quoter, gate, access, cells, limits or Limits())
         self.deadline = deadline
+        self.sockets = Sockets(self, origins)
         # path -> method -> route and the scope that its key needs
         self.routes: dict[str, dict[str, tuple[Route, str | None]]] = {
             "/quote": {"POST": (self.quote, "quote")},
@@ -48,6 +50,7 @@ class Endpoint(Described):
             "/curve": {"POST": (self.curve, "quote")},
             "/outcomes": {"POST": (self.outcomes, "outcomes")},
             "/events": {"POST": (self.events, "outcomes")},
+            "/ws": {"GET": (self.upgrade, "quote")},
             "/live": {"GET": (self.live, None)},
             "/ready": {"GET": (self.ready, None)},
             "/metrics": {"GET": (self.metrics, "admin")},
@@ -63,7 +66,7 @@ class Endpoint(Described):
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
-            await send({"type": "websocket.close", "code": 1000})
+            await self.sockets(scope, receive, send)
 
     async def quote(self, scope: Any, receive: Any) -> Answer:
         """POST /quote: one context, one quote."""
@@ -83,16 +86,29 @@ class Endpoint(Described):
         self.gate.enter_page()
         try:
             raw = await read(receive, self.limits.page_body, self.limits.body_seconds)
-            wanted = page(parsed(raw, self.limits.depth), view.names, self.limits.contexts)
+            body = parsed(raw, self.limits.depth)
+            return Answer(orjson.dumps({"quotes": await self._page(body, self.limits.contexts, view, deadline)}))
+        finally:
+            self.gate.leave_page()
+
+    async def screen(self, body: Any) -> list[Any]:
+        """Return the quotes of the items on a screen, a page of a WebSocket. Raises Problem, RequestError."""
+        self.gate.enter_page()
+        try:
+            return await self._page(body, self.limits.screen, self.quoter.view(), Deadline(None, self.deadline))
+        finally:
+            self.gate.leave_page()
+
+    async def _page(self, body: Any, most: int, view: View, deadline: Deadline) -> list[Any]:
+        try:
+            wanted = page(body, view.names, most)
             self.gate.enter()
             try:
-                return Answer(orjson.dumps({"quotes": await self._quotes(wanted, view, deadline, page=True)}))
+                return await self._quotes(wanted, view, deadline, page=True)
             finally:
                 self.gate.leave()
         except RequestError as refused:
             raise _of_page(refused) from None
-        finally:
-            self.gate.leave_page()
 
     async def _quotes(self, wanted: list[Asked], view: View, deadline: Deadline, page: bool = False) -> list[Any]:
         late = self.parts.contexts is not None and await self._computed(wanted, view, deadline)
@@ -112,29 +128,30 @@ class Endpoint(Described):
         """Let the feature state compute the contexts that came as ids; return whether it was too late for one."""
         state = self.parts.contexts
         assert state is not None
-
-        async def compute(one: Asked) -> None:
-            assert one.shopper is not None and one.item is not None and one.session is not None  # noqa: PT018
-            given = fields_given(one.context, view.names)
-            one.context = given  # what stays where the state does not answer in time
-            one.context = await state.context(one.shopper, one.item, one.session, one.at, given)
-
-        ids = [one for one in wanted if not one.whole and one.shopper and one.item and one.session]
+        places = [at for at, one in enumerate(wanted) if not one.whole and one.shopper and one.item and one.session]
+        if not places:
+            return False
         try:
             async with asyncio.timeout(deadline.left):
-                await asyncio.gather(*map(compute, ids))
+                await state.fill([wanted[at] for at in places], view, self.quoter.clock())
         except TimeoutError:
             return True
+        except RequestError as refused:
+            raise RequestError(refused.field, refused.detail, places[refused.row]) from None
         return False
 
     async def curve(self, scope: Any, receive: Any) -> Answer:
         """POST /curve: what stands behind a quote, rung by rung. It is a question, not an offer: nothing is logged."""
+        deadline, view = self._deadline(scope), self.quoter.view()
         body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
-        view = self.quoter.view()
+        one = asked(body, view.names)
         self.gate.enter()
         try:
+            late = self.parts.contexts is not None and await self._computed([one], view, deadline)
+            if late or one.instead is not None:
+                raise Problem(503, "the feature state does not answer", headers={"Retry-After": "1"})
             await self.gate.turn()
-            return Answer(orjson.dumps(self.quoter.curve(asked(body, view.names), view)))
+            return Answer(orjson.dumps(self.quoter.curve(one, view)))
         finally:
             self.gate.leave()
 
@@ -162,8 +179,13 @@ class Endpoint(Described):
         if self.parts.contexts is None:
             raise Problem(404, "no feature state is attached, so events have nowhere to go")
         body = parsed(await read(receive, self.limits.page_body, self.limits.body_seconds), self.limits.depth)
-        told = await self.parts.contexts.events(recording.events(body, self.limits.contexts))
+        events = recording.events(body, self.limits.contexts)
+        told = await self.parts.contexts.events(events, self.quoter.clock())
         return Answer(orjson.dumps({"events": told}))
+
+    async def upgrade(self, scope: Any, receive: Any) -> Answer:
+        """GET /ws without asking for a WebSocket."""
+        raise Problem(426, "connect with a WebSocket", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
 
     def _file(self, path: str) -> Route:
         async def file(scope: Any, receive: Any) -> Answer:

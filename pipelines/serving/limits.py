@@ -24,7 +24,8 @@ class Limits:
     """What a request may be.
 
     body, page_body: bytes of a single request and of a page. depth: levels of arrays and objects. contexts: of a page.
-    body_seconds: how long a body may take to come.
+    body_seconds: how long a body may take to come. sockets: WebSockets of a worker. message: bytes of one of their
+    messages. screen: items that one shows at once. slow: seconds that a client may leave a message unread.
     """
 
     body: int = 64 * 1024
@@ -32,6 +33,10 @@ class Limits:
     depth: int = 8
     contexts: int = 1000
     body_seconds: float = 10.0
+    sockets: int = 1000
+    message: int = 256 * 1024
+    screen: int = 200
+    slow: float = 5.0
 
 
 async def read(receive: Receive, most: int, seconds: float) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pipelines.serving import openapi_events
 from pipelines.serving.asked import LONGEST, LONGEST_TOKEN
 
 if TYPE_CHECKING:
@@ -60,8 +61,10 @@ _KINDS = {
 }
 
 
-def document(manifest: Manifest, limits: Limits, jurisdictions: list[str], keyed: bool) -> Schema:
-    """Return the document. jurisdictions: those with a disclosure. keyed: an API key is asked for."""
+def document(manifest: Manifest, limits: Limits, jurisdictions: list[str], keyed: bool, by_ids: bool = False) -> Schema:
+    """Return the document. jurisdictions: those with a disclosure. keyed: an API key is asked for. by_ids: a feature
+    state is attached.
+    """
     beside = _beside(jurisdictions)
     page = {
         "type": "object",
@@ -73,7 +76,7 @@ def document(manifest: Manifest, limits: Limits, jurisdictions: list[str], keyed
     }
     schemas = {
         "Context": context(manifest),
-        "Request": request(manifest, beside),
+        "Request": request(manifest, beside, by_ids),
         "Page": page,
         "Quote": quote(),
         "Quotes": _object({"quotes": {"type": "array", "items": _ref("Quote")}}),
@@ -88,9 +91,13 @@ def document(manifest: Manifest, limits: Limits, jurisdictions: list[str], keyed
                 "at": {"type": "number", "exclusiveMinimum": 0, "maximum": 4e9, "description": "seconds since 1970"},
             },
         }}}),
+        "Event": openapi_events.event(),
         "Events": _object({"events": {
-            "type": "array", "minItems": 1, "maxItems": limits.contexts, "items": {"type": "object"},
+            "type": "array", "minItems": 1, "maxItems": limits.contexts, "items": _ref("Event"),
         }}),
+        "Taken": _object({"events": openapi_events.taken()}),
+        "Message": openapi_events.message(limits),
+        "Answer": openapi_events.answer(),
         "Token": _object({"quote": {"type": "string", "minLength": 1, "maxLength": LONGEST_TOKEN}}),
     }  # fmt: skip
     told: Schema = {
@@ -106,7 +113,8 @@ def document(manifest: Manifest, limits: Limits, jurisdictions: list[str], keyed
             "/quotes/verify": _post("Whether a signed quote is to be honoured", "Token", None),
             "/curve": _post("What stands behind a quote, rung by rung; never logged", "Request", None, 503),
             "/outcomes": _post("Purchases by quote id", "Outcomes", None),
-            "/events": _post("What shoppers did, for the feature state", "Events", None),
+            "/events": _post("What shoppers did, for the feature state", "Events", "Taken", 503),
+            "/ws": openapi_events.socket(_refusals(401, 403, 405, 426, 503)),
             "/live": _get("That it runs, and which policy quotes"),
             "/ready": _get("Whether it should get requests", 503),
             "/metrics": _get("Counts of all workers, in Prometheus' format", media="text/plain"),
@@ -139,8 +147,8 @@ def context(manifest: Manifest) -> Schema:
     return {"type": "object", "properties": fields, **({"required": required} if required else {})}
 
 
-def request(manifest: Manifest, beside: Schema) -> Schema:
-    """Return what a request is: a context with what is said beside it, or a context itself."""
+def request(manifest: Manifest, beside: Schema, by_ids: bool = False) -> Schema:
+    """Return what a request is: a context with what is said beside it, a context itself, or ids that stand for one."""
     names = {f.name for f in manifest.inputs}
     whole = {
         "type": "object",
@@ -150,7 +158,14 @@ def request(manifest: Manifest, beside: Schema) -> Schema:
     thin = context(manifest)
     thin["properties"] |= {name: schema for name, schema in beside.items() if name not in names}
     thin["properties"]["context"] = {"type": "null"}
-    return {"anyOf": [whole, thin]}
+    if not by_ids:
+        return {"anyOf": [whole, thin]}
+    ids = {"type": "string", "minLength": 1, "maxLength": LONGEST}
+    named = {**thin, "required": ["shopper", "item", "session"]}
+    named["properties"] = thin["properties"] | dict.fromkeys(named["required"], ids)
+    if manifest.listed:
+        named["properties"]["list_price"] = {**thin["properties"]["list_price"], "type": ["number", "null"]}
+    return {"anyOf": [whole, thin, named]}
 
 
 def quote() -> Schema:

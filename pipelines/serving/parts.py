@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from pipelines.manifest import Manifest
+    from pipelines.serving.asked import Asked
     from pipelines.serving.runtime import Policy
+    from pipelines.serving.views import View
 
 Facts = dict[str, Any]
 
@@ -80,13 +82,11 @@ class Log(Protocol):
 class Contexts(Protocol):
     """The feature state: contexts of shoppers and items by their ids."""
 
-    async def context(
-        self, shopper: str, item: str, session: str, at: float | None, given: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Return the context; `given` are fields that the request brings itself. Raises RequestError."""
+    async def fill(self, wanted: Sequence[Asked], view: View, now: float) -> None:
+        """Complete contexts that came as ids, or set `instead`. Raises RequestError, whose `row` says which."""
 
-    async def events(self, events: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Take events; return for each whether it was taken, or why not. Raises RequestError."""
+    async def events(self, given: Sequence[Mapping[str, Any]], now: float) -> list[str]:
+        """Take events; return for each whether it was taken, or why not. Raises RequestError, Problem 503."""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ TITLES = {
     413: "Body too large",
     422: "The request cannot be priced",
     500: "Internal error",
+    426: "WebSocket wanted",
     503: "Busy",
 }
 MEDIA = b"application/problem+json"

@@ -20,7 +20,8 @@ OUTPUTS = (
     "price", "multiplier", "rung", "purchase_probability", "expected_profit", "price_sensitivity",
     "guardrail", "fallback", "propensity",
 )  # fmt: skip
-DEADLINE, UNPRICEABLE = "deadline", "unpriceable"  # why the endpoint itself quoted the list price
+# why the endpoint itself quoted the list price
+DEADLINE, UNPRICEABLE, NO_CONTEXT = "deadline", "unpriceable", "no_context"
 _DEAREST = 2**53  # minor units; above it a double no longer tells them apart
 _ID = 10  # random bytes of an id
 

@@ -75,10 +75,13 @@ class Quoter:
         columns = view.policy.columns([one.context for one in wanted])
         rows = list(zip(*columns, strict=True))
         answers = [None] * len(rows) if late else self._answers(view.policy, columns)
+        for at, one in enumerate(wanted):
+            if one.instead is not None:
+                answers[at] = None
         reason, until = DEADLINE if late else UNPRICEABLE, self._valid_until(now)
         ids = quotes.ids(len(rows), now)
         told = [
-            quotes.told(one, row, answer, view, reason, quote_id, until, texts)
+            quotes.told(one, row, answer, view, one.instead or reason, quote_id, until, texts)
             for one, row, answer, quote_id in zip(wanted, rows, answers, ids, strict=True)
         ]
         names = self._pseudonyms(wanted)

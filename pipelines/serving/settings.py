@@ -41,6 +41,10 @@ class Settings:
     validity: int = 900
     jurisdiction: str | None = None
     keys: Path | None = None
+    features: Path | None = None
+    patience: float = 0.25
+    sockets: int = 1000
+    origins: str = ""
     drain: float = 20.0
     drain_delay: float = 0.0
     watch: bool = False
@@ -67,7 +71,8 @@ class Settings:
 
 _RANGES = (
     ("port", 0, 65535), ("workers", 1, 256), ("queue", 1, 10_000), ("pages", 1, 1000), ("deadline", 0.001, 600),
-    ("validity", 1, 30 * 86_400), ("bucket", 1, 366 * 86_400), ("drain", 0.1, 600), ("drain_delay", 0, 600),
+    ("validity", 1, 30 * 86_400), ("bucket", 1, 366 * 86_400), ("patience", 0.001, 60), ("sockets", 0, 100_000),
+    ("drain", 0.1, 600), ("drain_delay", 0, 600),
 )  # fmt: skip
 
 
@@ -92,6 +97,13 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "validity": (int, "seconds for which a quoted price is honoured"),
     "jurisdiction": (str, "whose disclosure is told where a request names none: a key of conf/serving/disclosure.yaml"),
     "keys": (Path, "file of API keys (python -m pipelines.serving.access makes one); without it none is asked for"),
+    "features": (
+        Path,
+        "folder that `python -m pipelines.behaviour.attach` wrote: contexts by ids and events; without it neither",
+    ),
+    "patience": (float, "seconds in which the feature state must answer, or the list price is quoted"),
+    "sockets": (int, "WebSockets of a worker at most"),
+    "origins": (str, "other sites whose pages may open WebSockets, with commas: https://shop.example"),
     "drain": (float, "seconds that requests in flight get to finish after SIGTERM"),
     "drain_delay": (float, "seconds to go on answering after SIGTERM with /ready at 503, until balancers have noticed"),
 }

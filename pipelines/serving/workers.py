@@ -23,12 +23,15 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from pipelines.errors import InputError
+from pipelines.serving import owning
 
 if TYPE_CHECKING:
     from pipelines.serving.endpoint import Endpoint
     from pipelines.serving.settings import Settings
+    from pipelines.serving.sockets import Sockets
 
 _BACKLOG = 2048
+_CLOSING = 2.0  # seconds in which WebSockets are closed
 _QUICK = 1.0  # seconds; a worker that lived shorter is not replaced at once
 _PATIENCE = 5.0  # seconds: until a watcher that ended is started again, and for it to end
 _LONGEST, _STEADY = 120.0, 60.0  # seconds: between two starts of one that ends at once, and what is no such one
@@ -57,6 +60,8 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
     """Answer until SIGTERM or SIGINT; then finish what is in flight, in bounded time."""
     import uvicorn
 
+    from pipelines.serving.slow_clients import Bounded
+
     class Server(uvicorn.Server):
         """Ends with status 0 once it has drained: to be asked to stop is no failure."""
 
@@ -79,13 +84,24 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
             asyncio.get_running_loop().call_later(settings.drain_delay, self._stop)
 
         def _stop(self) -> None:
-            self.should_exit = True
+            application.sockets.end()
+            self._exit_after(application.sockets, asyncio.get_running_loop().time() + _CLOSING)
+
+        def _exit_after(self, sockets: Sockets, until: float) -> None:
+            """Exit once every WebSocket was told: uvicorn would close them in the middle of an answer."""
+            loop = asyncio.get_running_loop()
+            if sockets.open and loop.time() < until:
+                loop.call_later(0.02, self._exit_after, sockets, until)
+            else:
+                self.should_exit = True
 
     config = uvicorn.Config(
         application,
         http="httptools",
         loop="uvloop",
-        ws="none",
+        ws=Bounded,
+        ws_max_size=application.limits.message,
+        ws_per_message_deflate=False,  # it costs memory for every connection, and messages are small
         access_log=False,
         log_level="warning",
         server_header=False,
@@ -114,6 +130,7 @@ class Keeper:
         self._rest = _PATIENCE
         self._replaced: set[int] = set()
         self.children: dict[int, tuple[subprocess.Popen[bytes], float]] = {}
+        self.owner: owning.Child | None = None
         self.asked = 0.0
 
     def run(self) -> None:
@@ -122,6 +139,9 @@ class Keeper:
             for number in (signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, self._stop)
             lifeline, _held = os.pipe()
+            if self.settings.features is not None:
+                self.owner = owning.Child(self.settings.features, Path(shared) / owning.SOCKET, lifeline)
+                self.owner.look()
             for worker in range(self.settings.workers):
                 self._start(worker, port, Path(shared), lifeline)
             count, where = self.settings.workers, address(self.settings.host, port)
@@ -130,6 +150,9 @@ class Keeper:
             while self.children:
                 time.sleep(0.05)
                 self._watch()
+                if self.owner is not None and (hopeless := self.owner.look()) is not None and not self.asked:
+                    status = hopeless
+                    self._stop(signal.SIGTERM, None)
                 for worker, (process, began) in list(self.children.items()):
                     ended = process.poll()
                     if ended is None:
@@ -152,6 +175,8 @@ class Keeper:
                     for process, _ in self.children.values():
                         process.kill()
             self._end_watcher()
+            if self.owner is not None:
+                self.owner.end()
         raise SystemExit(status)
 
     def _watch(self) -> None:

@@ -36,7 +36,8 @@ def described(info: OffersInfo, told: Mapping[str, Any]) -> OffersInfo:
     """Return what the offers are, with what their policies and their log tell."""
     units = {name: told["units"].get(name, "") for name in (*info.numeric, *info.categorical)}
     said = (*_said(told), *info.assumptions)
-    return replace(info, model=told["model"], units=units, assumptions=said)
+    definitions = told["definitions"]  # of the features that the contexts were made of, so the next policy has them too
+    return replace(info, model=told["model"], units=units, assumptions=said, definitions=definitions)
 
 
 def _said(told: Mapping[str, Any]) -> tuple[str, ...]:

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipelines.config import nearest
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 from pipelines.ladder import DIGITS
 from pipelines.sources import DecisionsSource, decision_log
 from pipelines.sources.decision_log import INPUT, Logged
@@ -157,6 +156,7 @@ def _described(policies: Mapping[str, Mapping[str, Any]], model: str, source: De
         "categorical": [f["name"] for f in usable if f["kind"] == "word"],
         "personal": told_personal if source.personal is None else list(source.personal),
         "units": {f["name"]: f["unit"] for f in usable},
+        "definitions": latest.get("definitions", {}),
         "ladder": _ladder(policies),
         "policies": {digest: manifest["name"] for digest, manifest in policies.items()},
     }

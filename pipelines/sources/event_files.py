@@ -12,8 +12,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.config import nearest
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 from pipelines.sources import NEEDED_COLUMNS, EventsSource
 
 SUFFIXES = (".parquet", ".pq", ".csv", ".csv.gz")

@@ -11,6 +11,7 @@ import pandas as pd
 from pipelines import ladder
 from pipelines.behaviour.columns import lost, reads
 from pipelines.behaviour.definitions import FeatureSet
+from pipelines.behaviour.exported import as_json
 from pipelines.errors import InputError
 from pipelines.sources import EventsSource
 from pipelines.sources.own_context import refuse_misfits
@@ -50,6 +51,7 @@ def offers(
         categorical=tuple(name for name in features.categorical if name not in dropped),
         personal=tuple(name for name in features.personal if name not in dropped),
         units={name: meaning for name, meaning in features.meanings.items() if name not in dropped},
+        definitions=as_json(features),
         cost_share=source.cost_share if table["costed"].any() else source.cost_share or 0.0,
         propensity_logged=bool(table.loc[on, "propensity"].notna().all()),
         assumptions=(*told, *_assumed(table, source, rungs, merged, share), *dropped.values()),

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines.config import nearest
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 from pipelines.tidy import numbers
 
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}

@@ -10,8 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipelines import tidy
-from pipelines.config import nearest
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 from pipelines.rules import EARLIEST, LATEST, Rule, impossible
 from pipelines.sources import OffersSource, external, own_columns
 from pipelines.tables import OFFERS, UTC
