@@ -34,9 +34,6 @@ from pipelines.benchmark.worlds import world
 from pipelines.candidates import gbm, linear
 from pipelines.candidates.damping import damp
 from pipelines.candidates.learning import learned, prepare, regress, weighted
-from pipelines.config import nearest
-=======
-from pipelines.candidates.learning import learn, regress, weighted
 from pipelines.demand import Demand, log_loss, probability
 from pipelines.errors import InputError, nearest
 from pipelines.files import write_json
