@@ -27,8 +27,7 @@ from rich.console import Console
 from pipelines.benchmark.arguments import ended, read, whole
 from pipelines.benchmark_serving import closed, policies, table
 from pipelines.benchmark_serving.parts import PARTS, Bench, Row
-from pipelines.config import nearest
-from pipelines.errors import InputError
+from pipelines.errors import InputError, nearest
 from pipelines.files import read_json, write_json
 
 FOLDER = Path("logs/benchmark/serving")
