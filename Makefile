@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: repro test check serve benchmark benchmark-gate benchmark-features clean
+.PHONY: repro test check serve benchmark benchmark-gate benchmark-serving fuzz-serving benchmark-features clean
 
 repro: $(BIN)/.installed  ## rebuild what changed, promote what passed, show the scoreboard
 	dvc repro
@@ -36,6 +36,12 @@ benchmark: $(BIN)/.installed  ## the method on worlds of known demand: make benc
 
 benchmark-gate: $(BIN)/.installed  ## the gate and the intervals, checked over hundreds of seeds
 	python -m pipelines.benchmark.gate $(call given,checks seeds) $(options)
+
+benchmark-serving: $(BIN)/.installed  ## the endpoint under load, beside other servers: make benchmark-serving parts=thin,pages
+	python -m pipelines.benchmark_serving $(call given,parts policy seconds overload swaps) $(if $(install),--install) $(if $(fresh),--fresh)
+
+fuzz-serving: $(BIN)/.installed $(BIN)/.extras  ## ten thousand requests that nobody should send: make fuzz-serving requests=1000
+	python -m pipelines.benchmark_serving.fuzz $(call given,requests policy)
 
 benchmark-features: $(BIN)/.installed  ## features in batch (1, 10, 50 million events: sizes=1,10) and live
 	python -m pipelines.benchmark_features $(call given,sizes methods) $(if $(fresh),--fresh)
