@@ -9,7 +9,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 export TF_CPP_MIN_LOG_LEVEL := 3
 
-.PHONY: repro test check serve benchmark benchmark-gate benchmark-serving fuzz-serving benchmark-features clean
+.PHONY: repro test check serve benchmark benchmark-gate benchmark-features benchmark-serving fuzz-serving clean
 
 repro: $(BIN)/.installed  ## rebuild what changed, promote what passed, show the scoreboard
 	dvc repro
@@ -37,15 +37,15 @@ benchmark: $(BIN)/.installed  ## the method on worlds of known demand: make benc
 benchmark-gate: $(BIN)/.installed  ## the gate and the intervals, checked over hundreds of seeds
 	python -m pipelines.benchmark.gate $(call given,checks seeds) $(options)
 
-benchmark-serving: $(BIN)/.installed  ## the endpoint under load, beside other servers: make benchmark-serving parts=thin,pages
-	python -m pipelines.benchmark_serving $(call given,parts policy seconds overload swaps) $(if $(install),--install) $(if $(fresh),--fresh)
-
-fuzz-serving: $(BIN)/.installed $(BIN)/.extras  ## ten thousand requests that nobody should send: make fuzz-serving requests=1000
-	python -m pipelines.benchmark_serving.fuzz $(call given,requests policy)
-
-benchmark-features: $(BIN)/.installed  ## features in batch (1, 10, 50 million events: sizes=1,10) and live
+benchmark-features: $(BIN)/.installed  ## features of 1, 10 and 50 million events: make benchmark-features sizes=1,10
 	python -m pipelines.benchmark_features $(call given,sizes methods) $(if $(fresh),--fresh)
-	python -m pipelines.behaviour.benchmark_live
+
+benchmark-serving: $(BIN)/.installed  ## the endpoint beside other servers: make benchmark-serving parts=thin,mlflow
+	python -m pipelines.benchmark_serving $(call given,parts policy seconds rounds overload swaps) \
+		$(if $(install),--install) $(if $(fresh),--fresh)
+
+fuzz-serving: $(BIN)/.extras  ## 10,000 requests that nobody should send: make fuzz-serving requests=500
+	python -m pipelines.benchmark_serving.fuzz $(call given,requests policy)
 
 # uv installs the locked wheels in seconds; where it cannot (a mirror that only pip is set up for), pip does.
 $(BIN)/.installed: requirements.lock

@@ -107,7 +107,8 @@ def test_docs(url: str, tmp_path: Path) -> None:
     with opened(url + "/docs", tmp_path) as tab:
         tab.until("document.body.dataset.answered")
         shown = tab.run("document.body.textContent")
-        assert all(word in shown for word in ("/quotes", "/curve", "X-Deadline-Ms", "days_since_purchase"))
+        assert all(word in shown for word in ("/quotes", "/curve", "/ws", "X-Deadline-Ms", "days_since_purchase"))
+        assert all(word in shown for word in ("takes Message", "gives Answer", "array of string (up to 256) | Request"))
         assert [] == tab.troubles
 
 

@@ -14,8 +14,10 @@ from policies import CATEGORICAL, NUMERIC, REQUEST, tiny_policy
 
 from pipelines.policy import TERMS_OF_SALE
 from pipelines.pricing import Guardrails
+from pipelines.serving.asked import Asked
 from pipelines.serving.parts import Fixed, Held
 from pipelines.serving.runtime import Policy
+from pipelines.serving.views import View
 
 WHO = {"shopper": "s1", "item": "i1", "session": "x1"}
 
@@ -303,13 +305,14 @@ def test_contexts_of_the_feature_state(policy: Policy) -> None:
     """With ids alone the context is computed, and the quote is the one of the same context given whole."""
 
     class State:
-        async def context(self, shopper: str, item: str, session: str, at: Any, given: Any) -> dict[str, Any]:
-            if shopper == "slow":
-                await asyncio.sleep(60)
-            return {**REQUEST, **given}
+        async def fill(self, wanted: Sequence[Asked], view: View, now: float) -> None:
+            for one in wanted:
+                if one.shopper == "slow":
+                    await asyncio.sleep(60)
+                one.context = {**REQUEST, **one.context}
 
-        async def events(self, events: Sequence[Any]) -> list[str]:
-            return ["taken"] * len(events)
+        async def events(self, given: Sequence[Any], now: float) -> list[str]:
+            return ["taken"] * len(given)
 
     ask = asking(endpoint(policy, contexts=State()))
     ids = ask("POST", "/quote", json={**WHO, "list_price": 24.99}).json()

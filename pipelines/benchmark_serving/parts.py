@@ -72,7 +72,7 @@ def mlflow(bench: Bench) -> Row:
     """Return `mlflow models serve` of the same policy."""
     with TemporaryDirectory() as scratch:
         program = rivals.mlflow(bench.policies[0], Path(scratch))
-        return _row(bench, program, "/invocations", rivals.bodies("mlflow", bench.manifest))
+        return _rival_row(bench, "mlflow", program, "/invocations")
 
 
 def bentoml(bench: Bench) -> Row:
@@ -117,7 +117,12 @@ def _endpoint(bench: Bench, path: str, bodies: list[bytes]) -> Row:
 def _rival(bench: Bench, name: str) -> Row:
     with TemporaryDirectory() as scratch:
         program = rivals.rival(name, bench.policies[0], bench.folder, Path(scratch), bench.install)
-        return {**_row(bench, program, "/quote", rivals.bodies(name, bench.manifest)), "release": rivals.LOCKED[name]}
+        return {**_rival_row(bench, name, program, "/quote"), "release": rivals.LOCKED[name]}
+
+
+def _rival_row(bench: Bench, name: str, program: servers.Program, path: str) -> Row:
+    bodies = rivals.bodies(name, bench.manifest)
+    return _row(bench, program, path, bodies, also=lambda server: rivals.judged(name, bench.policies[0], server))
 
 
 def _row(

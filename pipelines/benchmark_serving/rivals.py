@@ -11,9 +11,10 @@ from typing import Any
 import orjson
 
 from pipelines.benchmark_serving.asking import contexts
-from pipelines.benchmark_serving.servers import ROOT, Program
+from pipelines.benchmark_serving.servers import ROOT, Program, Running, post
 from pipelines.errors import InputError
 from pipelines.manifest import Manifest
+from pipelines.serving.runtime import Policy
 
 LOCKED = {"bentoml": "1.4.40", "litserve": "0.2.19"}  # the releases that figures in docs/serving.md are of
 _BESIDE = ("numpy", "onnxruntime")  # what prices; the same releases as here
@@ -74,6 +75,18 @@ def bodies(name: str, manifest: Manifest) -> list[bytes]:
         "litserve": lambda one: one,
     }
     return [orjson.dumps(wrapped[name](one)) for one in contexts(manifest)]
+
+
+def judged(name: str, policy: Path, server: Running) -> dict[str, Any]:
+    """Return nothing; InputError where a rival does not quote the price that the policy quotes."""
+    sent, path = bodies(name, Manifest.read(policy))[0], "/invocations" if name == "mlflow" else "/quote"
+    status, content = post(server.port, path, sent)
+    expected = Policy.load(policy).quote(contexts(Manifest.read(policy), 1))[0]["price"]
+    told = orjson.loads(content) if status == 200 else {}
+    quote = told["predictions"][0] if "predictions" in told else told
+    if quote.get("price") != expected:
+        raise InputError(f"benchmark: {name} answers {status} {content[:100]!r} instead of the price {expected}")
+    return {}
 
 
 def _register(policy: Path, scratch: Path, environment: dict[str, str]) -> None:

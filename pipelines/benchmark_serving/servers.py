@@ -84,13 +84,17 @@ def running(program: Program) -> Iterator[Running]:
         found = Running(process.pid, port, 0.0)
         try:
             _until_ready(process, port, program.ready)
-            yield replace(found, started=time.perf_counter() - began)
-        except InputError:
+        except BaseException as error:
+            _end(process, found)
+            if not isinstance(error, InputError):
+                raise
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines()
             raise InputError(
                 f"benchmark: {' '.join(words[:4])} … does not serve: {(lines or ['it says nothing'])[-1]}"
             ) from None
+        try:
+            yield replace(found, started=time.perf_counter() - began)
         finally:
             _end(process, found)
 

@@ -99,7 +99,14 @@ def answer() -> Schema:
 
 def socket(refusals: Schema) -> Schema:
     """Return the path of the WebSocket; the document has no other word for one than its handshake."""
-    responses = {"101": {"description": "it is one now"}, **refusals}
     return {
-        "get": {"summary": "Quotes for a session as its events arrive", "description": _ABOUT, "responses": responses}
+        "get": {
+            "summary": "Quotes for a session as its events arrive",
+            "description": _ABOUT,
+            "responses": {"101": {"description": "it is one now"}, **refusals},
+            "x-messages": {
+                "takes": {"$ref": "#/components/schemas/Message"},
+                "gives": {"$ref": "#/components/schemas/Answer"},
+            },
+        }
     }

@@ -13,7 +13,8 @@ const resolved = (schema) => (named(schema) ? schemas[named(schema)] : schema);
 function kind(schema) {
   if (named(schema)) return named(schema);
   if (schema.enum) return schema.enum.join(" | ");
-  if (schema.type === "array") return `array of ${kind(schema.items)}`;
+  if (schema.anyOf) return schema.anyOf.map(kind).join(" | ");
+  if (schema.items) return `array of ${kind(schema.items)}`;
   const bounds = [["minimum", "≥"], ["exclusiveMinimum", ">"], ["maximum", "≤"], ["exclusiveMaximum", "<"], ["maxLength", "up to"], ["maxItems", "up to"]];
   const told = bounds.filter(([name]) => schema[name] !== undefined).map(([name, sign]) => `${sign} ${schema[name]}`).join(", ");
   return [schema.type].flat().join(" | ") + (told ? ` (${told})` : "");
@@ -31,11 +32,13 @@ function route(path, verb, told) {
   const parts = [made("p", {}, made("span", { className: "verb" }, verb.toUpperCase()), made("code", {}, path), " ", told.summary)];
   for (const p of told.parameters || []) parts.push(made("p", {}, "header ", made("code", {}, p.name), ": ", p.description));
   const detail = (title, schema) => made("details", {}, made("summary", {}, title), table(schema));
-  const takes = told.requestBody && told.requestBody.content["application/json"].schema;
-  const gives = (told.responses["200"].content["application/json"] || {}).schema;
+  if (told.description) parts.push(made("p", {}, told.description));
+  const messages = told["x-messages"] || {}; // of a WebSocket
+  const takes = told.requestBody ? told.requestBody.content["application/json"].schema : messages.takes;
+  const gives = told.responses["200"] ? (told.responses["200"].content["application/json"] || {}).schema : messages.gives;
   if (takes) parts.push(detail(`takes ${named(takes)}`, takes));
   if (gives && named(gives)) parts.push(detail(`gives ${named(gives)}`, gives));
-  parts.push(made("p", { className: "note" }, "refuses with " + Object.keys(told.responses).filter((s) => s !== "200").join(", ")));
+  parts.push(made("p", { className: "note" }, "refuses with " + Object.keys(told.responses).filter((s) => s >= "400").join(", ")));
   return made("div", { className: "route" }, ...parts);
 }
 
