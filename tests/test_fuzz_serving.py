@@ -25,9 +25,9 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_nothing_breaks_a_running_endpoint(policy: Path) -> None:
     """Hundreds of requests from the document and of plain bytes: no 5xx, every price within the guardrails."""
-    found = fuzzed(policy, 300)
+    found = fuzzed(policy, 200)
     assert [] == found.wrong
-    assert 250 < sum(found.answers.values()) <= 320
+    assert 150 < sum(found.answers.values()) <= 220
     assert found.prices > 10
     assert {"document", "bytes", "no HTTP"} == {where for where, _ in found.answers}
 
