@@ -11,6 +11,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.pricing import often_shown
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -30,6 +32,24 @@ def demand(rungs: Floats, rung: Ints, bought: Ints, weight: Floats) -> Floats:
     total = np.bincount(rung, weight, len(rungs))
     stable = weight * (np.bincount(rung, minlength=len(rungs)) / np.maximum(total, 1e-300))[rung]
     return _mended(_curve(rungs, rung, bought, stable), rung, bought, stable)
+
+
+def falling(rungs: Floats, rung: Ints, bought: Ints, weight: Floats) -> Floats:
+    """Return the nearest to `demand` that never rises with the price, each rung weighing as often as it was shown."""
+    from sklearn.isotonic import IsotonicRegression
+
+    often = np.bincount(rung, minlength=len(rungs)) + 1.0
+    q = demand(rungs, rung, bought, weight)
+    found: Floats = IsotonicRegression(increasing=False).fit_transform(np.arange(len(rungs)), q, sample_weight=often)
+    return found
+
+
+def best(profit: Floats, rung: Ints) -> int:
+    """Return the rung with the largest profit (K,) of those often shown; of the one shown most where none was."""
+    shown = np.bincount(rung, minlength=len(profit))
+    able = np.flatnonzero(often_shown(shown))
+    able = able if len(able) else np.flatnonzero(shown == shown.max())
+    return int(able[profit[able].argmax()])
 
 
 def _curve(rungs: Floats, rung: Ints, bought: Ints, weight: Floats) -> Floats:

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from pipelines import everybody
 from pipelines.errors import InputError
-from pipelines.pricing import often_shown
 
 DIGITS = 6  # ratios that agree to so many digits are the same ratio
 MOST_RUNGS = 25
@@ -80,11 +79,8 @@ def fallback(offers: pd.DataFrame, ladder: tuple[float, ...], listed: bool = Tru
     drawn = offers["randomised"] == 1 if "randomised" in offers else np.zeros(len(offers), bool)
     offers = offers[drawn] if drawn.any() else offers
     rungs, rung = np.array(ladder), offers["rung"].to_numpy(np.int64)
-    shown = np.bincount(rung, minlength=len(ladder))
-    able = np.flatnonzero(often_shown(shown))
-    able = able if len(able) else np.flatnonzero(shown == shown.max())
     price = offers["list_price"].to_numpy(float)[:, None] * rungs
     margin = (price - offers[["unit_cost"]].to_numpy(float)).mean(axis=0)
     weight = 1 / offers["propensity"].fillna(1.0).to_numpy(float)
     profit = margin * everybody.demand(rungs, rung, offers["bought"].to_numpy(np.int64), weight)
-    return ladder[int(able[profit[able].argmax()])]
+    return ladder[everybody.best(profit, rung)]

@@ -85,7 +85,7 @@ def policy_of(offers: pd.DataFrame, info: OffersInfo, seed: int) -> Demand:
     fit, select = offers[:-later].reset_index(drop=True), offers[-later:].reset_index(drop=True)
     shared = prepare(fit, select, (info.numeric, ()), info.ladder, CANDIDATES[0], seed)
     found = [learned(shared, one, seed) for one in CANDIDATES]
-    damped = [damp(one.trial, one.demand, select) for one in found]
+    damped = [damp(one.trial, one.demand, fit, select) for one in found]
     rows, rung = np.arange(len(select)), select["rung"].to_numpy()
     bought, weight = select["bought"].to_numpy(), select["weight"].to_numpy()
     losses = [log_loss(bought, probability(trial, select)[rows, rung], weight) for trial, _ in damped]
