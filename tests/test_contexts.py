@@ -10,6 +10,7 @@ from typing import Any
 
 import jsonschema
 import numpy as np
+import orjson
 import pandas as pd
 import pytest
 from attached import HERE, attached, contexts, definitions, event, folder
@@ -153,7 +154,7 @@ class _Kept:
 
     async def quoted(self, *records: dict[str, Any]) -> None:
         """Keep them."""
-        self.records.extend(records)
+        self.records.extend(orjson.loads(orjson.dumps(record)) for record in records)  # as the log writes them
 
 
 def test_events_move_the_context(ask: Ask, policy: Policy) -> None:

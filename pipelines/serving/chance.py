@@ -5,6 +5,7 @@ BLAKE2b with a key (RFC 7693) is a pseudorandom function: without the secret nob
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import blake2b
 
 from pipelines.errors import InputError
@@ -19,12 +20,18 @@ def u_of(key: bytes, shopper: str, item: str, instant: float, bucket: float = DA
 
     instant: seconds since 1970. bucket: its length in seconds; buckets begin at whole multiples of it, UTC.
     """
-    number = bucket_of(instant, bucket)
+    drawn = _begun(key, shopper, bucket_of(instant, bucket), float(bucket)).copy()
+    drawn.update(item.encode("utf-8", "surrogatepass"))
+    return float((int.from_bytes(drawn.digest(), "big") >> (64 - _BITS)) * 2.0**-_BITS)
+
+
+@lru_cache(maxsize=4)  # the items of a page are one shopper's
+def _begun(key: bytes, shopper: str, number: int, bucket: float) -> blake2b:
+    """Return the hash of all but the item."""
     name = shopper.encode("utf-8", "surrogatepass")
     # lengths and numbers first, so that no two triples are spelled alike
-    text = b"%d:%d:%r:" % (len(name), number, float(bucket)) + name + item.encode("utf-8", "surrogatepass")
-    drawn = blake2b(text, digest_size=8, key=key, person=_U).digest()
-    return float((int.from_bytes(drawn, "big") >> (64 - _BITS)) * 2.0**-_BITS)
+    text = b"%d:%d:%r:" % (len(name), number, bucket) + name
+    return blake2b(text, digest_size=8, key=key, person=_U)
 
 
 def bucket_of(instant: float, bucket: float = DAY) -> int:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from pipelines.serving import currencies
 
 if TYPE_CHECKING:
+    from orjson import Fragment
+
     from pipelines.serving.asked import Asked
     from pipelines.serving.disclosure import Disclosures
     from pipelines.serving.parts import Facts
@@ -99,13 +101,14 @@ def signed(quote: Facts, one: Asked, pseudonym: str | None, view: View, context_
 
 
 def record(
-    quote: Facts, quote_id: str, one: Asked, inputs: Facts, answer: Any, pseudonym: str | None, context_hash: str,
-    shadow: Facts | None, view: View, now: float,
+    quote: Facts, quote_id: str, one: Asked, row: Sequence[Any], inputs: Fragment, answer: Any, pseudonym: str | None,
+    context_hash: str, shadow: Facts | None, view: View, now: float,
 ) -> Facts:  # fmt: skip
     """Return what off-policy learning needs of a quote.
 
-    quote_id: its own, also where it repeats another. inputs: as they were fed; NaN is a missing number. rung: the
-    multiplier that was meant, before rounding; None where the graph chose none, and then there is no propensity.
+    quote_id: its own, also where it repeats another. row: the inputs as they were fed. inputs: the same by name,
+    as the JSON that was hashed; null is a missing number. rung: the multiplier that was meant, before rounding; None
+    where the graph chose none, and then there is no propensity.
     """
     repeat = quote["repeat"]
     chosen = answer is not None and not repeat and quote["fallback"] != UNPRICEABLE
@@ -118,10 +121,10 @@ def record(
         "inputs": inputs,
         "rung": view.meant[answer[2]] if chosen else None,
         "price": quote["price_minor"] / view.scale,
-        "list_price": inputs["list_price"],
-        "unit_cost": inputs["unit_cost"],
+        "list_price": row[view.list_price],
+        "unit_cost": row[view.cost],
         "propensity": quote["propensity"],
-        "u": inputs["u"],
+        "u": row[view.chance],
         "fallback": quote["fallback"],
         "guardrail": quote["guardrail"],
         "policy": view.facts["name"],

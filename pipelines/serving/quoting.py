@@ -88,14 +88,24 @@ class Quoter:
         self._honour(wanted, rows, told, names, view, now)
         records: list[Facts] = []
         if self.parts.signer is not None or self.parts.log is not None:
-            fed = [view.fed(row) for row in rows]
-            hashes = [hashlib.blake2b(orjson.dumps(inputs), digest_size=16).hexdigest() for inputs in fed]
+            fed = [*map(orjson.dumps, view.fed(columns))]
+            hashes = [hashlib.blake2b(inputs, digest_size=16).hexdigest() for inputs in fed]
             self._sign(wanted, told, names, hashes, view, int(now) + self.validity)
             if self.parts.log is not None:
                 shadows = priced(self.parts.live.shadow, [one.context for one in wanted])
                 records = [
                     quotes.record(
-                        told[i], ids[i], wanted[i], fed[i], answers[i], names[i], hashes[i], shadows[i], view, now
+                        told[i],
+                        ids[i],
+                        wanted[i],
+                        rows[i],
+                        orjson.Fragment(fed[i]),
+                        answers[i],
+                        names[i],
+                        hashes[i],
+                        shadows[i],
+                        view,
+                        now,
                     )
                     for i in range(len(told))
                 ]

@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -20,6 +21,9 @@ from pipelines import graph
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH, Manifest
 from pipelines.policy import QUOTE, TERMS_OF_SALE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 # Of the graph's outputs, those that a quote tells, in its order.
 ANSWERS = (
@@ -34,6 +38,7 @@ _BOUNDS = {
     **dict.fromkeys(("unit_cost", "min_price", "max_price"), (0.0, _MOST)),
 }
 _HUGE = sys.float_info.max
+_ANY = (-_HUGE, _HUGE)
 _NO_LIST_PRICE = (
     "this policy was learned from a table without list prices, and quotes prices themselves: leave list_price out, or "
     "send 1"
@@ -124,29 +129,36 @@ class Policy:
         Raises RequestError, whose `row` says which request, for a wrong type or an impossible value.
         """
         for at, row in enumerate(rows):
-            if not isinstance(row, Mapping):
+            if type(row) is not dict and not isinstance(row, Mapping):
                 raise RequestError(None, f"a request is an object of named fields, not {_named(row)}", at)
         if len(rows) == 1:  # most requests; so it is as short as it can be
             get = rows[0].get
             return [[self._number(get(n), n)] for n in self.numbers] + [[self._word(get(n), n)] for n in self.words]
         names = (*self.numbers, *self.words)
         table = zip(*[map(row.get, names) for row in rows], strict=True)
-        split = len(self.numbers)
+        split, missing = len(self.numbers), [math.nan] * len(rows)
         return [
-            self._numbers(values, name) if at < split else self._words(values, name)
+            self._numbers(values, name, missing) if at < split else self._words(values, name)
             for at, (name, values) in enumerate(zip(names, table, strict=True))
         ]
 
-    def _numbers(self, values: Sequence[Any], name: str) -> list[float]:
-        """Return a column of numbers: as a whole where nothing in it can be wrong, else one by one."""
+    def _numbers(self, values: Sequence[Any], name: str, missing: list[float]) -> list[float]:
+        """Return a column of numbers: as a whole where nothing in it can be wrong, else one by one.
+
+        missing: what a column is in which every number is.
+        """
         kinds = {*map(type, values)}
         if name not in self.required and name != "list_price" and kinds == {type(None)}:
-            return [math.nan] * len(values)
+            return missing
         if kinds <= {float, int} and (name != "list_price" or self.manifest.listed) and name != "personal":
-            low, high = _BOUNDS.get(name, (-_HUGE, _HUGE))
-            # a comparison with an integer that no double holds is exact, and one with NaN is false
-            if all(map(low.__le__, values)) and all(map(high.__ge__, values)):
-                return [*map(float, values)]
+            with suppress(OverflowError):  # an integer that no double holds
+                if kinds != {float}:
+                    values = [*map(float, values)]
+                # whatever is NaN or infinite makes the sum so, and bounds need a look at the ends alone
+                if math.isfinite(sum(values)):
+                    low, high = _BOUNDS.get(name, _ANY)
+                    if (low, high) == _ANY or (low <= min(values) and max(values) <= high):
+                        return [*values]
         return self._each(self._number, values, name)
 
     def _words(self, values: Sequence[Any], name: str) -> list[str]:
@@ -157,8 +169,11 @@ class Policy:
     def answers(self, columns: Sequence[Sequence[Any]], outputs: Sequence[str] = ANSWERS) -> list[list[Any]]:
         """Return the graph's outputs, a list with an entry for each request each; `columns` as `columns` gives them."""
         split, rows = len(self.numbers), len(columns[0])
-        # views of one block per type, cheaper than an array each
-        numbers = np.array(columns[:split]).reshape(split, rows, 1)
+        # views of one block per type are cheaper than an array each, unless many are the one column of missing numbers
+        numbers: Iterable[NDArray[Any]] = np.array(columns[:split]).reshape(split, rows, 1) if rows == 1 else ()
+        if rows > 1:
+            made = {id(column): np.array(column).reshape(rows, 1) for column in columns[:split]}
+            numbers = [made[id(column)] for column in columns[:split]]
         words = np.array(columns[split:], dtype=object).reshape(-1, rows, 1)
         feed = dict(zip((*self.numbers, *self.words), (*numbers, *words), strict=True))
         found = self.session.run(outputs, feed)

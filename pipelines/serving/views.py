@@ -21,10 +21,11 @@ if TYPE_CHECKING:
 class View:
     """What quotes tell of a policy, and where its inputs stand.
 
-    sorted_inputs, in_order: their names sorted, and what brings a row of `Policy.columns` into that order. personal:
-    which of them are personal data. switch, least, most, cost, list_price: the places of the terms of sale. rungs: the
-    ladder in words, and last, where an index of -1 finds it, that there is none; meant: likewise as multipliers, last
-    the one of last resort. alone: it has one price only, so nothing decides. explores: chance may decide.
+    sorted_inputs, in_order: their names sorted, and what brings the columns of `Policy.columns` into that order.
+    personal: which of them are personal data. switch, least, most, cost, chance, list_price: the places of the terms of
+    sale. rungs: the ladder in words, and last, where an index of -1 finds it, that there is none; meant: likewise as
+    multipliers, last the one of last resort. alone: it has one price only, so nothing decides. explores: chance may
+    decide.
     """
 
     policy: Policy
@@ -45,6 +46,7 @@ class View:
     least: int
     most: int
     cost: int
+    chance: int
     alone: bool
     explores: bool
 
@@ -73,13 +75,20 @@ class View:
             least=place["min_price"],
             most=place["max_price"],
             cost=place["unit_cost"],
+            chance=place["u"],
             alone=len(manifest.terms.ladder) == 1,
             explores=manifest.terms.guardrails.exploration > 0,
         )
 
-    def fed(self, row: Sequence[Any]) -> dict[str, Any]:
-        """Return a row of inputs by name, sorted; NaN is a missing number."""
-        return dict(zip(self.sorted_inputs, self.in_order(row), strict=True))
+    def fed(self, columns: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
+        """Return the inputs of each request by name, sorted, of columns as `Policy.columns` gives them."""
+        names, found = self.sorted_inputs, []
+        blank = dict.fromkeys(names)  # to copy and fill it is cheaper than to make a dictionary grow
+        for row in zip(*self.in_order(columns), strict=True):
+            inputs: dict[str, Any] = blank.copy()
+            inputs.update(zip(names, row, strict=False))  # each has one column; to look would double the time
+            found.append(inputs)
+        return found
 
     def instead(self, list_price: float) -> float:
         """Return the price of last resort: the list price, or what stands in its place where there is none."""
