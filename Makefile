@@ -18,7 +18,7 @@ repro: $(BIN)/.installed  ## rebuild what changed, promote what passed, show the
 	python -m pipelines.scoreboard
 
 test: $(BIN)/.extras check  ## all checks and tests, those of the optional parts included
-	python -m pytest
+	python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(BIN)/.installed  ## style and types
 	ruff format --check pipelines tests

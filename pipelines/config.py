@@ -107,7 +107,7 @@ class EngineSettings:
     name: str = "duckdb"
     threads: int = 2
     memory: str = "4GB"
-    rows: int = 4_000_000
+    rows: int = 2_000_000
     master: str = "local[2]"
     partitions: int = 64
     settings: dict[str, Any] = field(default_factory=dict)
@@ -308,7 +308,10 @@ def typed(cls: type[Any], values: Any, where: str) -> Any:
         made = OmegaConf.to_object(OmegaConf.merge(schema, values))
     except OmegaConfBaseException as error:
         key = ".".join(filter(None, (where, str(error.full_key or ""))))
-        raise InputError(f"conf: {key}: {str(error).splitlines()[0]}") from error
+        told = str(error).splitlines()[0]
+        if told.startswith("Incompatible value 'None'"):
+            told = "null is no value for it; name one, or take the line out to have the default"
+        raise InputError(f"conf: {key}: {told}") from error
     for f in dataclasses.fields(cls):
         if isinstance(getattr(made, f.name), list):
             object.__setattr__(made, f.name, tuple(getattr(made, f.name)))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from pipelines import tracking
 from pipelines.candidates import load_demand
@@ -25,12 +26,17 @@ NAME = "ensemble"
 OFFERS, CANDIDATES = Path("data/offers"), Path("models/candidates")
 
 
+def window(name: str, shown: pd.DataFrame) -> pd.DataFrame:
+    """Return the offers of a window that curves are held against, with `weight` and `shock`; shown: by `overlap`."""
+    part = shown[shown["window"] == name]
+    offers = read_table(OFFERS / f"{name}.parquet").assign(shock=part["shock"].to_numpy(float))
+    return judged(weighted(offers, part["propensity"].to_numpy(float)))
+
+
 def main(cfg: Config) -> None:
     """Write models/candidates/ensemble/{trial,demand}/ and log the run to MLflow."""
-    info, select = OffersInfo.read(OFFERS / "offers.json"), read_table(OFFERS / "select.parquet")
-    shown = read_table(FOLDER / "offers.parquet").query("window == 'select'")
-    select = select.assign(shock=shown["shock"].to_numpy(float))
-    select = judged(weighted(select, shown["propensity"].to_numpy(float)))
+    info, shown = OffersInfo.read(OFFERS / "offers.json"), read_table(FOLDER / "offers.parquet")
+    fit, select = (window(name, shown) for name in ("fit", "select"))
     trials, demands = (
         {name: load_demand(CANDIDATES / name / kind).demand for name in cfg.candidates} for kind in ("trial", "demand")
     )
@@ -40,7 +46,7 @@ def main(cfg: Config) -> None:
     first, settled = (
         Ensemble(tuple(shares), tuple(d[n] for n in shares), tuple(shares.values())) for d in (trials, demands)
     )
-    trial, demand = damp(first, settled, select)
+    trial, demand = damp(first, settled, fit, select)
     loss = log_loss(bought, probability(scored(trial.demand), select)[rows, rung], weight)
     about = {"candidate": NAME, "data_sha256": info.sha256, "weights": shares, "damping": trial.share}
     for kind, one in {"trial": trial, "demand": demand}.items():

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipelines import everybody
 from pipelines.errors import InputError
-from pipelines.pricing import often_shown
 
 DIGITS = 6  # ratios that agree to so many digits are the same ratio
 MOST_RUNGS = 25
@@ -70,31 +70,17 @@ def fallback(offers: pd.DataFrame, ladder: tuple[float, ...], listed: bool = Tru
 
     listed: whether there are list prices; where they were only taken as 1, the rung 1 means nothing.
 
-    Best by margin x purchase probability under one curve for everybody (a logit in m and log m, each offer weighing
-    1 / propensity where it is known), which few offers bear better than a mean per rung; of the rungs that were shown
-    at least 20 times and to one offer in 200, if there are any.
+    Best by margin x `everybody`'s demand, each offer weighing 1 / propensity where it is known; of the rungs that were
+    shown at least 20 times and to one offer in 200, if there are any. Where some prices were drawn at random, by the
+    offers so priced alone.
     """
     if listed and any(abs(rung - 1) < 10**-DIGITS for rung in ladder):
         return 1.0
-    rungs, rung = np.array(ladder), offers["rung"].to_numpy(int)
-    shown = np.bincount(rung, minlength=len(ladder))
-    able = np.flatnonzero(often_shown(shown))
-    able = able if len(able) else np.flatnonzero(shown == shown.max())
+    drawn = offers["randomised"] == 1 if "randomised" in offers else np.zeros(len(offers), bool)
+    offers = offers[drawn] if drawn.any() else offers
+    rungs, rung = np.array(ladder), offers["rung"].to_numpy(np.int64)
     price = offers["list_price"].to_numpy(float)[:, None] * rungs
     margin = (price - offers[["unit_cost"]].to_numpy(float)).mean(axis=0)
-    return ladder[int(able[(margin * _pooled(offers, rungs))[able].argmax()])]
-
-
-def _pooled(offers: pd.DataFrame, rungs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the purchase probability at the rungs, (K,), of one curve for all offers."""
-    from sklearn.linear_model import LogisticRegression
-
-    bought, weight = offers["bought"].to_numpy(int), 1 / offers["propensity"].fillna(1.0).to_numpy(float)
-    if len(np.unique(bought)) == 1:
-        return np.full(len(rungs), float(bought[0]))
-    scale = np.column_stack([rungs, np.log(rungs)])
-    middle, spread = scale.mean(axis=0), scale.std(axis=0) + 1e-12
-    columns = (scale - middle) / spread
-    curve = LogisticRegression(C=1.0).fit(columns[offers["rung"].to_numpy(int)], bought, weight / weight.mean())
-    found: NDArray[np.float64] = curve.predict_proba(columns)[:, 1]
-    return found
+    weight = 1 / offers["propensity"].fillna(1.0).to_numpy(float)
+    profit = margin * everybody.demand(rungs, rung, offers["bought"].to_numpy(np.int64), weight)
+    return ladder[everybody.best(profit, rung)]

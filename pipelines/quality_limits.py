@@ -39,14 +39,17 @@ class Quality:
         """Refuse thresholds that nothing, or everything, could keep."""
         shares = {key: getattr(self, key) for key in _SHARES} | {f"nulls.{k}": v for k, v in self.nulls.items()}
         for key, share in shares.items():
-            if share is not None and not 0 <= share <= 1:
-                raise InputError(f"quality.{key}={share} must be a share from 0 to 1, or null for a report only")
+            if share is not None and not (_is_number(share) and 0 <= share <= 1):
+                raise InputError(
+                    f"quality.{key}={share} must be a share from 0 to 1, or null for a report only; "
+                    "a column of one table is named {table.column: share}"
+                )
         for key in ("drift", "drift_inside"):
             if getattr(self, key) is not None and not getattr(self, key) > 0:
                 raise InputError(f"quality.{key}={getattr(self, key)} must be above 0 (0.25 is much), or null")
         for key, least in self.rows.items():
-            if least < 0:
-                raise InputError(f"quality.rows.{key}={least} must not be below 0")
+            if not (_is_number(least) and least >= 0):
+                raise InputError(f"quality.rows.{key}={least} must be a number that is not below 0")
         for key, ends in self.ranges.items():
             if not _is_range(ends):
                 raise InputError(f"quality.ranges.{key}={ends} must be [low, high], with null for an open end")
@@ -57,7 +60,11 @@ def _is_range(ends: Any) -> bool:
     if not isinstance(ends, list | tuple) or len(ends) != 2:
         return False
     known = [end for end in ends if end is not None]
-    return all(isinstance(end, int | float) and not isinstance(end, bool) for end in known) and known == sorted(known)
+    return all(map(_is_number, known)) and known == sorted(known)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 @dataclass(frozen=True)

@@ -55,11 +55,11 @@ def controls(info: OffersInfo, fit: pd.DataFrame) -> Controls:
     return Controls(habit, info.ladder, float(logs.mean()), max(float(logs.std()), 1e-9), spread if shock.std() else ())
 
 
-def write(folder: Path, learned: Learned, window: pd.DataFrame, about: dict[str, Any]) -> float:
+def write(folder: Path, learned: Learned, fit: pd.DataFrame, select: pd.DataFrame, about: dict[str, Any]) -> float:
     """Write trial/ and demand/, both damped as the select window bears out; return the share of deviation believed."""
     import pandas as pd
 
-    trial, demand = damp(learned.trial, learned.demand, judged(window))
+    trial, demand = damp(learned.trial, learned.demand, judged(fit), judged(select))
     for name, one in {"trial": trial, "demand": demand}.items():
         with replacing(folder / name) as draft:
             one.save(draft)
@@ -88,7 +88,7 @@ def main(cfg: Config) -> None:
         "settings": asdict(settings),
         "rows": rows,
     }
-    damping = write(folder, learned, select, about)
+    damping = write(folder, learned, fit, select, about)
     digests = {part: digest_folder(folder / part) for part in ("trial", "demand")}
     write_json(Path("models/trained") / f"{name}.json", digests)  # by which `ensemble` sees that something changed
     tracking.start(cfg)

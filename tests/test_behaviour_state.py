@@ -114,15 +114,18 @@ def happenings(draw: st.DrawFn, most: int = 40) -> list[Event]:
 
 def taken_of(state: FeatureState, events: Sequence[Event]) -> list[Event]:
     """Feed events to a state, check each verdict and the counts, and return those taken."""
-    newest, taken = -1, dict[str, Event]()
+    newest, taken, happened = -1, dict[str, Event](), set[tuple[object, ...]]()
     counted = {TAKEN: 0, DUPLICATE: 0, LATE: 0, EARLY: 0}
     for event in events:
         late = newest - event.instant > state.lateness
-        expected = LATE if late else DUPLICATE if event.event_id in taken else TAKEN
+        what = (event.shopper_id, event.item_id, event.instant, event.kind, event.row.get("keywords"))
+        again = event.event_id in taken or what in happened
+        expected = LATE if late else DUPLICATE if again else TAKEN
         assert expected == state.add(event)
         counted[expected] += 1
         if expected == TAKEN:
             taken[event.event_id] = event
+            happened.add(what)
             newest = max(newest, event.instant)
     assert counted == state.counted
     return list(taken.values())
@@ -169,6 +172,18 @@ def test_an_event_that_is_too_late_changes_nothing_and_is_counted() -> None:
     assert LATE == state.add(bare(98 * HALF - 1, "too late"))
     assert before == answer(state, bare(101 * HALF))
     assert {TAKEN: 2, DUPLICATE: 0, LATE: 1, EARLY: 0} == state.counted
+
+
+def test_one_event_under_two_ids_counts_once() -> None:
+    """As in batch, where `clean` sets it aside; another kind, item, shopper, instant or other keywords is another."""
+    state = FeatureState(feature_set())
+    assert TAKEN == state.add(bare(100 * HALF, "a", session_id="s0"))
+    assert DUPLICATE == state.add(bare(100 * HALF, "b", session_id="s1"))
+    others: list[dict[str, Any]] = [{"kind": "cart"}, {"item_id": "i1"}, {"shopper_id": "u1"}]
+    others += [{"kind": "search", "item_id": None, "row": {"keywords": word}} for word in ("tea", "lamp")]
+    assert {TAKEN} == {state.add(bare(100 * HALF, f"c{k}", **told)) for k, told in enumerate(others)}
+    assert TAKEN == state.add(bare(100 * HALF + 1, "d"))
+    assert {TAKEN: 7, DUPLICATE: 1, LATE: 0, EARLY: 0} == state.counted
 
 
 def test_an_event_from_the_future_is_refused_if_the_clock_is_told() -> None:
@@ -218,7 +233,7 @@ def test_an_event_that_cannot_be_read_is_refused_whole(wrong: dict[str, Any]) ->
     state = FeatureState(feature_set())
     state.add(bare(100 * HALF, "good"))
     before = (state.sizes(), answer(state, bare(102 * HALF)))
-    more = {"kind": "search", **wrong} if "keywords" in wrong.get("row", {}) else dict(wrong)
+    more = dict(wrong)
     with pytest.raises(InputError, match="'odd'"):
         state.add(bare(more.pop("instant", 101 * HALF), "odd", **more))
     assert before == (state.sizes(), answer(state, bare(102 * HALF)))

@@ -142,6 +142,7 @@ def test_an_unknown_key_in_a_file_is_named(conf: Path) -> None:
         ("seed=", "seed"),
         ("gate.confidence=high", r"gate\.confidence"),
         ("source.days=1.5", r"source\.days"),
+        ("source.days=null", r"source\.days: null is no value for it"),
         ("guardrails.largest_cut=[0.1]", r"guardrails\.largest_cut"),
         ("guardrails.endings=[a]", r"guardrails\.endings"),
         ("guardrails.rungs=1", r"guardrails\.rungs"),

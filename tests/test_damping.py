@@ -113,15 +113,16 @@ def test_graph_and_copy_are_the_damped_demand(tmp_path: Path) -> None:
 
 
 def test_trial_and_demand_are_damped_alike() -> None:
-    """The share is what the trial's curves earned on the select window; each has its own pooled shape."""
+    """The share is what the trial's curves earned on the select window; the shapes are of the windows each saw."""
     select: pd.DataFrame = weighted(offers(3000, seed=1)[0])
+    fit: pd.DataFrame = weighted(offers(3000, seed=2)[0])
     near, bent = candidate(select), candidate(select, bend=3.0)
-    trial, demand = damp(near, bent, select)
+    trial, demand = damp(near, bent, fit, select)
     assert 0.8 < trial.share == demand.share <= 1
     assert trial.at == demand.at
     assert trial.pooled != demand.pooled
     assert (1.0, 1.0) == (trial.pooled[trial.at], demand.pooled[demand.at])
-    assert damp(bent, near, select)[1].share == damp(bent, bent, select)[0].share
+    assert damp(bent, near, fit, select)[1].share == damp(bent, bent, fit, select)[0].share
 
 
 def test_where_prices_followed_a_shock_each_row_is_judged_at_its_own() -> None:
@@ -137,6 +138,37 @@ def test_where_prices_followed_a_shock_each_row_is_judged_at_its_own() -> None:
     told = table.assign(shock=shock)
     q = probability(scored(one), told)[np.arange(len(table)), rung]
     told = told.assign(rung=rung, bought=(rng.random(len(table)) < q).astype(int), weight=1.0)
-    known, averaged = (damp(one, one, t)[0].share for t in (told, told.drop(columns="shock")))
+    known, averaged = (damp(one, one, t, t)[0].share for t in (told, told.drop(columns="shock")))
     assert known > 0.9
     assert averaged < 0.5
+
+
+def test_unequal_weights_do_not_hide_what_the_log_bears_out() -> None:
+    """Where a few offers at rare rungs weigh like all others, curves that the log as it is bears out are believed."""
+    select: pd.DataFrame = weighted(offers(3000, seed=1)[0])
+    one = candidate(select)
+    rare = np.random.default_rng(4).random(len(select)) < 0.01
+    heavy = select.assign(weight=np.where(rare, 200.0, 1.0))
+    q = probability(one, select)
+    rung, bought = (select[name].to_numpy() for name in ("rung", "bought"))
+    at = damp(one, one, select, heavy)[0].at
+    assert believed(q, rung, bought, heavy["weight"].to_numpy(), at) < 0.5
+    assert 0.8 < damp(one, one, select, heavy)[0].share
+
+
+def test_everybodys_shape_is_what_the_offers_say() -> None:
+    """Curves that all err alike are damped towards the demand that was seen, not towards their own mean."""
+    fit, select = (weighted(offers(4000, seed=s)[0]) for s in (1, 2))
+    rng = np.random.default_rng(5)
+    true = np.array([0.6, 0.55, 0.5, 0.2, 0.1])  # one for all, and steep where the curves are not
+    fit, select = (
+        t.assign(bought=(rng.random(len(t)) < true[t["rung"].to_numpy()]).astype(np.int64), weight=1.0)
+        for t in (fit, select)
+    )
+    wrong = candidate(select)
+    found = damp(wrong, wrong, fit, select)[0]
+    own = pooled_shape(probability(wrong, select), found.at)
+    seen = true / true[found.at]
+    assert found.share < 0.5
+    assert np.abs(np.array(found.pooled) - seen).max() < 0.1 < np.abs(own - seen).max()
+    assert (np.diff(found.pooled) <= 0).all()

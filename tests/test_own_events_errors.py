@@ -91,6 +91,19 @@ def test_files_that_cannot_be_a_log(path: str, message: str) -> None:
     assert not Path("raw").exists()
 
 
+def test_a_file_system_that_lacks_its_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first line of what it says; HDFS without Java tells every place where it has looked."""
+
+    def lacking(path: str) -> None:
+        raise OSError("Unable to load libjvm\ndlopen(/usr/lib/jvm/libjvm.so) failed")
+
+    monkeypatch.setattr("fsspec.core.url_to_fs", lacking)
+    with pytest.raises(
+        InputError, match=r"^source.path=hdfs://shop/log cannot be opened: Unable to load libjvm; install"
+    ):
+        event_files.found(replace(SOURCE, path="hdfs://shop/log"))
+
+
 def test_a_truncated_file_is_refused() -> None:
     """Half of a gzip file is no log."""
     whole = gzip.compress(pd.concat([LOG] * 3000).to_csv(index=False).encode())

@@ -73,7 +73,7 @@ def test_many_requests_are_written_at_once_and_in_order(tmp_path: Path, monkeypa
     monkeypatch.setattr(owned._durable, "keep", lambda arrived: (sizes.append(len(arrived)), keep(arrived)))
 
     async def run() -> list[list[str]]:
-        return await asyncio.gather(*(owned.events([read(f"e{n // 2}")], NOW) for n in range(40)))
+        return await asyncio.gather(*(owned.events([read(f"e{n // 2}", n // 2 - 60.0)], NOW) for n in range(40)))
 
     assert [["taken"], ["duplicate"]] * 20 == asyncio.run(run())
     assert (40, 1) == (sum(sizes), len(sizes))
@@ -100,8 +100,8 @@ def test_more_events_than_it_can_hold_are_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(owner, "_MOST_WAITING", 3)
     owned = Owner(folder(tmp_path))
     with pytest.raises(StateError, match="more events are waiting"):
-        asyncio.run(owned.events([read(f"e{n}") for n in range(4)], NOW))
-    assert ["taken"] * 3 == asyncio.run(owned.events([read(f"e{n}") for n in range(3)], NOW))
+        asyncio.run(owned.events([read(f"e{n}", n - 60.0) for n in range(4)], NOW))
+    assert ["taken"] * 3 == asyncio.run(owned.events([read(f"e{n}", n - 60.0) for n in range(3)], NOW))
 
 
 def test_snapshots_are_written_on_the_way_and_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -212,7 +212,8 @@ def write_candidate(where: Path, one: Candidate, name: str = "linear") -> None:
     learned = Learned(one, one, {"select_log_loss": [0.6]}, linear.Settings(l2=(4.0,)), "logit-log", losses)
     folder, found = where / "models/candidates" / name, info()
     about = {"candidate": name, "data_sha256": found.sha256, "seed": 3, "settings": {}, "rows": found.rows}
-    train.write(folder, learned, train.read_window("select", found), about)
+    windows = [train.read_window(name, found) for name in ("fit", "select")]
+    train.write(folder, learned, windows[0], windows[1], about)
     digests = {part: digest_folder(folder / part) for part in ("trial", "demand")}
     write_json(where / f"models/trained/{name}.json", digests)
 

@@ -14,19 +14,21 @@ from pipelines.errors import InputError
 if TYPE_CHECKING:
     from pipelines.behaviour.history import History
 
+Happening = tuple[str, str | None, int, str, str | None]  # whose, of which item, when, which kind, which keywords
 _FAR = 2**62  # microseconds from 1970 to beyond any time
 
 
 class Arrived:
     """An event that has arrived: what `measures.Event` tells, its place in time, its values, and who has it.
 
-    key: (instant, event id), the order in which events count. values: whole millionths, or words and numbers as they
-    are, in the order of layout.Readings. histories: those of the entities that it belongs to.
+    key: (instant, event id), the order in which events count. happening: what two ids of the same event have in common,
+    as `clean` has it (rules.duplicate_event). values: whole millionths, or words and numbers as they are, in the order
+    of layout.Readings. histories: those of the entities that it belongs to.
     """
 
     __slots__ = (
-        "category", "event_id", "histories", "instant", "item", "item_id", "key", "kind", "previous_step", "row",
-        "session_id", "shopper_id", "step", "values",
+        "category", "event_id", "happening", "histories", "instant", "item", "item_id", "key", "kind", "previous_step",
+        "row", "session_id", "shopper_id", "step", "values",
     )  # fmt: skip
 
     def __init__(self, event: Event, item: Mapping[str, Any]) -> None:
@@ -36,6 +38,8 @@ class Arrived:
         self.row, self.item = event.row, item
         self.category = known(item.get("category"))
         self.key = (event.instant, event.event_id)
+        keywords = known(event.row.get("keywords"))
+        self.happening: Happening = (event.shopper_id, event.item_id, event.instant, event.kind, keywords)
         self.step = step(event)
         self.previous_step: str | None = None
         self.values: list[Any] = []
@@ -69,9 +73,9 @@ class Reader:
             for name in (arrived.event_id, arrived.shopper_id, arrived.session_id):
                 if type(name) is not str:
                     raise TypeError(f"{name!r} is no text, as event_id, shopper_id and session_id must be")
-            for other in (arrived.item_id, arrived.category):
+            for other in (arrived.item_id, arrived.category, arrived.happening[-1]):
                 if other is not None and type(other) is not str:
-                    raise TypeError(f"{other!r} is no text, as item_id and category must be if known")
+                    raise TypeError(f"{other!r} is no text, as item_id, category and keywords must be if known")
             arrived.values = [_value(arrived, reading) for reading in self._all[event.kind]]
         except (TypeError, ValueError, AttributeError, OverflowError) as error:
             raise InputError(

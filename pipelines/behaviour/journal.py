@@ -63,7 +63,10 @@ class DurableState:
         self.path = path
         self.state = FeatureState(features, items, shoppers)
         self.journaled = 0
-        self._file = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        try:
+            self._file = sqlite3.connect(path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        except sqlite3.OperationalError as error:
+            raise InputError(f"{path}: {error}; make its folder, and let this process write there") from None
         try:
             self._open()
         except sqlite3.OperationalError as error:

@@ -2,7 +2,7 @@
 
 `python -m pipelines.behaviour.sql` prints it. Tables that it starts from: events (with `instant`, whole microseconds
 since 1970), items, shoppers (with `signup`, the same), searches and reviews (pipelines/behaviour/texts.py). Every frame
-ends one microsecond before the offer, so what happens at the same time is not "before".
+ends one microsecond before the offer, or has what happens at the offer's very time taken off: that is not "before".
 """
 
 from __future__ import annotations
@@ -98,11 +98,10 @@ def of_entity(features: FeatureSet, entity: str, forgetful: bool) -> Step:
         ]  # fmt: skip
     if ranked:
         parts.append(("ranked", _select(["*", *dict.fromkeys(ranked)], parts[-1][0])))
-    counted = [text for a in made for text in columns.counted(a)]
+    counted = list(dict.fromkeys(text for a in made for text in columns.counted(a)))
     frames = ",\n    ".join(
-        f"{name} AS (\n        PARTITION BY {', '.join(lives)} ORDER BY instant"
-        f" RANGE BETWEEN {back} PRECEDING AND 1 PRECEDING\n    )"
-        for name, back in dict.fromkeys(columns.frame(a) for a in made)
+        f"{name} AS (\n        PARTITION BY {', '.join(lives)} ORDER BY instant RANGE BETWEEN {bounds}\n    )"
+        for name, bounds in dict.fromkeys(frame for a in made for frame in columns.frames(a))
     )
     names = ["event_id", *_carried(entity)]
     parts.append(("counted", _select([*names, "kind", *counted], parts[-1][0]) + f"\nWINDOW\n    {frames}"))

@@ -10,6 +10,7 @@ from pipelines.behaviour.definitions import TIMES, Feature, FeatureSet
 from pipelines.behaviour.measures import FACTS, MEASURES
 
 EPOCH = 400  # half-lives: what is older weighs nothing, and 2^400 is still a number
+_DIFFERENCES = ("sum", "known", "distinct")  # roles that are exact as differences
 _READ_TOGETHER = {"k.": "words", "r.": "sentiment"}  # of a text that is known, everything is
 
 
@@ -70,27 +71,42 @@ def first_of(a: Accumulator, keys: tuple[str, ...]) -> str:
     return f"CASE WHEN {column} IS NOT NULL AND {first} THEN 1 END AS first_{column}"
 
 
-def frame(a: Accumulator) -> tuple[str, str]:
-    """Return the name of the frame that an accumulator looks at, and how far it reaches back."""
-    back = a.window if a.half_life is None else EPOCH * a.half_life
-    return (f"by_{a.entity}", "UNBOUNDED") if back is None else (f"by_{a.entity}_{back // 1_000_000}s", str(back))
+def frames(a: Accumulator) -> tuple[tuple[str, str], ...]:
+    """Return the frames that an accumulator looks at, each by its name and between which bounds it lies.
+
+    What is whole and added up is told as a difference: up to now, minus at this very instant, minus before the window.
+    A frame that ends at the current row needs no search for its end, which for an item of many events takes longer than
+    all the rest; and no engine adds a difference up anew for every row.
+    """
+    by = f"by_{a.entity}"
+    if a.role not in _DIFFERENCES:
+        back = None if a.half_life is None else EPOCH * a.half_life
+        name, start = (by, "UNBOUNDED") if back is None else (f"{by}_{back // 1_000_000}s", str(back))
+        return ((name, f"{start} PRECEDING AND 1 PRECEDING"),)
+    told = [(f"{by}_to", "UNBOUNDED PRECEDING AND CURRENT ROW"), (f"{by}_at", "CURRENT ROW AND CURRENT ROW")]
+    if a.window is not None:
+        told.append((f"{by}_until_{a.window // 1_000_000}s", f"UNBOUNDED PRECEDING AND {a.window + 1} PRECEDING"))
+    return tuple(told)
 
 
 def counted(a: Accumulator) -> Iterator[str]:
     """Yield the columns that an accumulator is kept in: one, of a decayed sum two."""
-    over, column = frame(a)[0], _column(_read_as(a))
+    a = _read_as(a)
+    column, overs = _column(a), [name for name, _ in frames(a)]
     at = f"CASE WHEN {column} = 1 THEN instant END" if a.of else "instant"
     told = {
-        "sum": f"sum({column})", "known": f"count({column})", "distinct": f"count(first_{column})",
-        "latest": f"max({at})", "earliest": f"min({at})",
-        "last": f"arg_max({column}, CASE WHEN {column} IS NOT NULL THEN place END)",
+        "sum": f"coalesce(sum({column}) OVER {{}}, 0)",
+        "known": f"count({column}) OVER {{}}", "distinct": f"count(first_{column}) OVER {{}}",
+        "latest": f"max({at}) OVER {{}}", "earliest": f"min({at}) OVER {{}}",
+        "last": f"arg_max({column}, CASE WHEN {column} IS NOT NULL THEN place END) OVER {{}}",
     }  # fmt: skip
     if a.role != "decayed":
-        yield f"{told[a.role]} OVER {over} AS {a.name}"
+        yield f"{' - '.join(told[a.role].format(over) for over in overs)} AS {a.name}"
         return
     epoch, grown = _epoch(a, "instant")
     for odd in (0, 1):
-        yield f"sum(CASE WHEN {epoch} = {odd} THEN {column} * power(2e0, {grown}) END) OVER {over} AS {a.name}_{odd}"
+        share = f"CASE WHEN {epoch} = {odd} THEN {column} * power(2e0, {grown}) END"
+        yield f"sum({share}) OVER {overs[0]} AS {a.name}_{odd}"
 
 
 def _epoch(a: Accumulator, instant: str) -> tuple[str, str]:
@@ -109,7 +125,7 @@ def _value(feature: Feature) -> str:
     if feature.aggregate == "fact":
         return FACTS[str(feature.value)].sql
     made = needed(feature)
-    at = {part: a.name for part, a in made.items()}
+    at = {part: _read_as(a).name for part, a in made.items()}
     number = {part: f"coalesce({name}, 0)" for part, name in at.items()}
     unit = f"{TIMES[feature.unit] / 1e6:.0f}e6"
     match feature.aggregate:

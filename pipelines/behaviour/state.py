@@ -2,8 +2,10 @@
 
 The answer at an instant is what the batch engines give for a view at that instant in a log of the events taken so far.
 An event may arrive up to `FeatureSet.lateness` after a newer one; before the *watermark*, the newest instant minus the
-lateness, nothing changes any more. Ids are remembered as long as their events are not before the watermark: what comes
-again later than that is refused as late, so nothing is counted twice, unless an id is used again with a newer instant.
+lateness, nothing changes any more. A duplicate is what `clean` calls one: an id that was taken, or another id for the
+same kind of event of the same shopper and item, at the same instant, with the same keywords. Both are remembered as
+long as the event is not before the watermark: what comes again later than that is refused as late, so nothing is
+counted twice, unless an id is used again with a newer instant.
 Nothing here imports more than the standard library.
 
 Memory is bounded: a history is dropped once its entity had no event for `FeatureSet.forget`, a window's series is cut,
@@ -19,7 +21,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from pipelines.behaviour.answers import Answer, answers
-from pipelines.behaviour.arrival import Arrived, Reader
+from pipelines.behaviour.arrival import Arrived, Happening, Reader
 from pipelines.behaviour.definitions import FeatureSet
 from pipelines.behaviour.durations import microseconds
 from pipelines.behaviour.history import History
@@ -61,6 +63,7 @@ class FeatureState:
         self._reader = Reader(readings)
         self._entities = tuple(self.layouts)
         self._ids: dict[str, int] = {}
+        self._happened: set[Happening] = set()
         self._due: list[tuple[int, int, Key]] = []  # when a history may be forgotten, place of its entity, key
 
     def put_item(self, item_id: str, row: Mapping[str, Any]) -> None:
@@ -98,6 +101,7 @@ class FeatureState:
             self.newest = arrived.instant
             self.watermark = arrived.instant - self.lateness
         self._ids[arrived.event_id] = arrived.instant
+        self._happened.add(arrived.happening)
         for entity, key in _entities(arrived.shopper_id, arrived.session_id, arrived.item_id, arrived.category):
             history = self.histories[entity].get(key)
             if history is None:
@@ -156,6 +160,7 @@ class FeatureState:
             "in_series": sum(len(one.instants) for one in series),
             "distinct": sum(map(len, sets)),
             "ids": len(self._ids),
+            "happened": len(self._happened),
         }
 
     def restore(self, entity: str, key: Key, history: History) -> None:
@@ -167,7 +172,7 @@ class FeatureState:
         if arrived.instant < self.watermark:
             return LATE
         seen = self._ids.get(arrived.event_id)
-        if seen is not None and seen >= self.watermark:
+        if (seen is not None and seen >= self.watermark) or arrived.happening in self._happened:
             return DUPLICATE
         return EARLY if now is not None and arrived.instant > now + self.lateness else ""
 
@@ -208,6 +213,7 @@ class FeatureState:
             settled = self.unsettled.popleft()
             for history in settled.histories:
                 history.settle(self.watermark)
+            self._happened.discard(settled.happening)
             if self._ids.get(settled.event_id, self.watermark) < self.watermark:
                 del self._ids[settled.event_id]
 

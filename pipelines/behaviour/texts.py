@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TOPICS = 4
+_NOT = r"(?:(?<![a-z])(?:not|no|never)|n't) (?:[a-z]+ )?|[不没](?:太|是|很|是很|怎么|那么)?"
 _TOKEN = re.compile(r"[\u3400-\u9fff]+|[^\W_\u3400-\u9fff]+")
 _CACHED = 65_536  # distinct texts whose numbers are kept for live use
 _NOTHING: Mapping[str, float] = {}
@@ -47,6 +48,34 @@ def topics(text: str) -> dict[str, float]:
     return counts
 
 
+def listed(known: Iterable[str]) -> re.Pattern[str]:
+    """Return the pattern of listed words: English ones whole, but for an ending; Chinese ones anywhere; and `no`.
+
+    >>> [match["word"] or match["sign"] for match in listed(["late", "sale", "好"]).finditer("chocolate sales 很好")]
+    ['sale', '好']
+    """
+    english, chinese = (
+        "|".join(sorted(w for w in known if w.isascii() == ascii_)) or "(?!)" for ascii_ in (True, False)
+    )
+    whole = rf"(?<![a-z0-9])(?P<word>{english})(?:s|es|d|ed|ing)?(?![a-z0-9])"
+    return re.compile(rf"(?P<no>{_NOT})?(?:{whole}|(?P<sign>{chinese}))")
+
+
+_BARGAIN, _PREMIUM = listed(words.BARGAIN), listed(words.PREMIUM)
+_PRAISE, _BLAME = listed(words.POSITIVE), listed(words.NEGATIVE)
+
+
+def sentiment(text: str) -> int:
+    """Return how many different words praise minus how many blame; praise that is negated blames, such blame is none.
+
+    >>> [sentiment(text) for text in ("love it, a great lamp", "not very good", "not bad", "质量好 但是慢", "不好")]
+    [2, -1, 0, 0, -1]
+    """
+    praise = {(match["word"] or match["sign"], bool(match["no"])) for match in _PRAISE.finditer(text)}
+    blame = {match["word"] or match["sign"] for match in _BLAME.finditer(text) if not match["no"]}
+    return sum(-1 if negated else 1 for _, negated in praise) - len(blame)
+
+
 @functools.lru_cache(maxsize=_CACHED)
 def read_search(keywords: str | None) -> Mapping[str, float]:
     """Return the numbers of what was searched for: words, bargain, premium, topics; nothing without keywords."""
@@ -54,19 +83,18 @@ def read_search(keywords: str | None) -> Mapping[str, float]:
         return _NOTHING
     return {
         "words": float(len(keywords.split(" "))),
-        "bargain": float(any(word in keywords for word in words.BARGAIN)),
-        "premium": float(any(word in keywords for word in words.PREMIUM)),
+        "bargain": float(_BARGAIN.search(keywords) is not None),
+        "premium": float(_PREMIUM.search(keywords) is not None),
         **topics(keywords),
     }
 
 
 @functools.lru_cache(maxsize=_CACHED)
 def read_review(text: str | None) -> Mapping[str, float]:
-    """Return the numbers of what a review says: sentiment (praising minus blaming words), topics."""
+    """Return the numbers of what a review says: sentiment, topics."""
     if text is None:
         return _NOTHING
-    praise = sum(word in text for word in words.POSITIVE)
-    return {"sentiment": float(praise - sum(word in text for word in words.NEGATIVE)), **topics(text)}
+    return {"sentiment": float(sentiment(text)), **topics(text)}
 
 
 def searches(distinct: Iterable[str]) -> pd.DataFrame:

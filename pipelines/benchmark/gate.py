@@ -5,9 +5,9 @@ Usage: python -m pipelines.benchmark.gate [checks=random,confounded,null] [seeds
 Without `seeds` each check runs as many as it needs. Finished seeds are kept in the folder and not run again.
 
 Each seed: two candidates are learned on 20,000 offers, one is picked by its log loss on the later quarter, and, damped
-and smoothed as it would run, valued on 20,000 later offers. Two more challengers are learned on 500 and on 4,000 of the
-offers and held against the first, which is then the champion. What is counted as promoted is a positive lower bound
-alone: the gate's other checks can only refuse more.
+and smoothed as it would run, valued on 20,000 later offers. In the first 100 seeds two more challengers are learned, on
+500 and on 4,000 of the offers, and held against the first, which is then the champion. What is counted as promoted is a
+positive lower bound alone: the gate's other checks can only refuse more.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pipelines.benchmark.pool import Piece, finished, worked
 from pipelines.benchmark.worlds import world
 from pipelines.candidates import gbm, linear
 from pipelines.candidates.damping import damp
-from pipelines.candidates.learning import learn, regress, weighted
+from pipelines.candidates.learning import learned, prepare, regress, weighted
 from pipelines.demand import Demand, log_loss, probability
 from pipelines.errors import InputError, nearest
 from pipelines.files import write_json
@@ -47,6 +47,7 @@ from pipelines.window import Window, gain_over, quotes, targets_of, true_value, 
 FOLDER = Path("logs/benchmark/gate")
 OFFERS, FEWER, SELECT = 20_000, (500, 4_000), 0.25
 CANDIDATES = linear.Settings(), gbm.Settings(rounds=150, patience=20, learning_rate=0.1, max_depth=3, threads=1)
+CHALLENGED = 100  # seeds in which worse challengers are learned too; those beyond ask about intervals alone
 CONFIDENCE, EXPLORATION = 0.95, 0.1
 CHECKS = {"random": ("fast", 400), "confounded": ("fast-confounded", 100), "null": ("fast-null", 40)}  # world, seeds
 
@@ -82,8 +83,9 @@ def policy_of(offers: pd.DataFrame, info: OffersInfo, seed: int) -> Demand:
     """Return the demand of the candidate that the later offers like best, damped, and settled on all of them."""
     later = int(SELECT * len(offers))
     fit, select = offers[:-later].reset_index(drop=True), offers[-later:].reset_index(drop=True)
-    found = [learn(fit, select, (info.numeric, ()), info.ladder, one, seed) for one in CANDIDATES]
-    damped = [damp(one.trial, one.demand, select) for one in found]
+    shared = prepare(fit, select, (info.numeric, ()), info.ladder, CANDIDATES[0], seed)
+    found = [learned(shared, one, seed) for one in CANDIDATES]
+    damped = [damp(one.trial, one.demand, fit, select) for one in found]
     rows, rung = np.arange(len(select)), select["rung"].to_numpy()
     bought, weight = select["bought"].to_numpy(), select["weight"].to_numpy()
     losses = [log_loss(bought, probability(trial, select)[rows, rung], weight) for trial, _ in damped]
@@ -154,8 +156,8 @@ def share(flags: Sequence[bool]) -> str:
 def summary(records: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Return the counts of one check."""
     over, found = [r["over_single"] for r in records], {}
-    for n in records[0]["learned_on"]:
-        worse = [r["learned_on"][n] for r in records if r["learned_on"][n]["worse"]]
+    for n in dict.fromkeys(n for r in records for n in r["learned_on"]):
+        worse = [r["learned_on"][n] for r in records if n in r["learned_on"] and r["learned_on"][n]["worse"]]
         found[f"worse, learned on {int(n):,}: promoted"] = share([w["promoted"] for w in worse])
         found[f"worse, learned on {int(n):,}: estimate positive"] = share([w["mean"] > 0 for w in worse])
     return {
@@ -173,7 +175,13 @@ def planned(words: Sequence[str]) -> tuple[list[Job], int, bool, Path]:
     given = read(words, "benchmark.gate", __doc__ or "", ("checks", "seeds"), FOLDER)
     checks = [c for c in given.settings.get("checks", ",".join(CHECKS)).split(",") if c]
     few = whole("seeds", given.settings["seeds"]) if "seeds" in given.settings else None
-    jobs = [Job(check, seed) for check in checks for seed in range(1, (few or CHECKS.get(check, ("", 1))[1]) + 1)]
+    wanted = {check: few or CHECKS.get(check, ("", 1))[1] for check in checks}
+    jobs = [
+        Job(check, seed, fewer=FEWER if seed <= CHALLENGED else ())
+        for seed in range(1, max(wanted.values(), default=0) + 1)
+        for check, seeds in wanted.items()
+        if seed <= seeds
+    ]
     return jobs, given.processes, given.fresh, given.folder
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -27,7 +27,8 @@ def rows(records: Sequence[Record]) -> list[tuple[str, ...]]:
     """Return the lines of the table.
 
     Speed: the seconds of the query written by hand as a multiple of these, for the same log. Growth: seconds per
-    event as a multiple of the same method's for its shortest log.
+    event as a multiple of the same method's for its shortest log. Each by the clock, then in brackets by the seconds of
+    processors, which other programs on the machine disturb less.
     """
     return [(f"{r['events']:,}", r["method"].replace("_", " "), *_figures(r, records)) for r in records]
 
@@ -47,14 +48,19 @@ def _figures(record: Record, records: Sequence[Record]) -> tuple[str, ...]:
 
 
 def _ratio(record: Record, records: Sequence[Record], across: str) -> str:
-    """Return the speed beside the hand-written query's, or the growth since the shortest log."""
+    """Return the speed beside the hand-written query's, or the growth since the shortest log, by both kinds of time."""
     rest = [r for r in records if not r["error"]]
     if across == "method":
         same = [r for r in rest if r["size"] == record["size"] and r["method"] == REFERENCE]
-        return f"{same[0]['seconds'] / record['seconds']:.2f}" if same else NONE
+        return _both(lambda time: same[0][time] / record[time]) if same else NONE
     first = min((r for r in rest if r["method"] == record["method"]), key=lambda r: int(r["size"]))
-    each, then = record["seconds"] / record["events"], first["seconds"] / first["events"]
-    return NONE if first is record else f"{each / then:.2f}"
+    if first is record:
+        return NONE
+    return _both(lambda time: record[time] / record["events"] / (first[time] / first["events"]))
+
+
+def _both(ratio: Callable[[str], float]) -> str:
+    return f"{ratio('seconds'):.2f} ({ratio('processor'):.2f})"
 
 
 def on_screen(records: Sequence[Record]) -> Table:
@@ -75,7 +81,8 @@ def as_markdown(records: Sequence[Record], command: str) -> str:
         "The log is a simulated market's, repeated for other shoppers of the same items. Every method writes the same",
         "columns of every view to Parquet, in a process of its own. Speed to by hand: how many times as fast as a",
         "query for DuckDB written by hand (`pipelines/benchmark_features/by_hand.sql`). Growth: seconds per event, as",
-        "a multiple of the same method's for its shortest log. Memory: most that was resident at a time, children",
+        "a multiple of the same method's for its shortest log. In brackets: the same by the seconds of processors,",
+        "which other programs on the machine disturb less. Memory: most that was resident at a time, children",
         "included.", "",
         "| " + " | ".join(COLUMNS) + " |",
         "| " + " | ".join("---" if name == "method" else "---:" for name in COLUMNS) + " |",

@@ -1,6 +1,6 @@
 """Damping: where evidence is thin, personal demand curves keep closer to the shape that all shoppers share.
 
-With r(x, k) = q(x, k) / q(x, k0) the demand at rung k relative to the best single rung k0, and r(k) the pooled one, the
+With r(x, k) = q(x, k) / q(x, k0) the demand at rung k relative to the best single rung k0, and r(k) everybody's, the
 damped curve is q(x, k0) · r(k)^(1 - s) · r(x, k)^s. At s = 0 all have the same relative demand, so (where costs are
 alike) the best single price is everybody's; at s = 1 nothing is damped. s is the larger of two answers to "how much of
 it do the select window's outcomes bear out?", both at prior odds of 1 to 20, since that window has chosen the shape of
@@ -11,6 +11,14 @@ the curves and their strength as well:
 - the posterior probability that the undamped curves are right and not the pooled shape (Kass & Raftery, "Bayes
   factors", JASA 1995). With much evidence it is 1: curves that exaggerate a little are still
   the best guide to everybody's rung, and damping all of them would cost more than it saves.
+
+r(k) is what the offers themselves say of everybody (`everybody`), not the mean of the curves: where evidence is thin or
+a family's shape is wrong, that mean errs in all of them alike, and no damping of deviations from it would help. Where
+prices followed a hidden shock the offers cannot say it, and the mean of the curves, which are mended, is taken.
+
+Both are asked of the offers as they are and of the offers weighted so that every rung counts alike. The weighted
+likelihood looks at the rungs that a policy moves to; but where prices followed the context, its weights leave the
+evidence of few offers, and it then damps what the log as it is bears out beyond doubt.
 """
 
 from __future__ import annotations
@@ -21,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipelines import everybody
 from pipelines.candidates import load_demand
 from pipelines.candidates.controls import scored
 from pipelines.demand import Demand, Encode, log_loss, probability
@@ -84,20 +93,43 @@ class Damped:
         return cls(load_demand(folder / "undamped"), told["share"], tuple(told["pooled"]), told["at"])
 
 
-def damp(trial: Demand, demand: Demand, select: pd.DataFrame) -> tuple[Damped, Damped]:
+def damp(trial: Demand, demand: Demand, fit: pd.DataFrame, select: pd.DataFrame) -> tuple[Damped, Damped]:
     """Return trial and settled demand, both damped as far as the trial's curves are borne out on the select window.
 
-    select: the context, `rung`, `bought`, `weight`, `list_price`, `unit_cost`, and `shock` where the candidates have
-    one, so that curves are held against outcomes at the shock of each; the ladder is the curves' own.
+    fit, select: `rung`, `bought`, `weight`, `list_price`, `unit_cost`; of select also the context, and `shock` where
+    the candidates have one, so that curves are held against outcomes at the shock of each. The ladder is the curves'.
     """
-    q, later = probability(trial, select), probability(demand, select)
-    prices = select[["list_price"]].to_numpy(float) * rungs_of(trial)[None, :]
-    at = best_single_rung(q, prices - select[["unit_cost"]].to_numpy(float))
+    import pandas as pd
+
+    q, rungs = probability(trial, select), rungs_of(trial)
+    own = best_single_rung(q, _unit_profit(select, rungs))
     rung, bought, weight = (select[name].to_numpy() for name in ("rung", "bought", "weight"))
-    share = believed(probability(scored(trial), select), rung, bought, weight, at)
-    shapes = (tuple(float(r) for r in pooled_shape(c, at)) for c in (q, later))
-    first, second = (Damped(d, share, shape, at) for d, shape in zip((trial, demand), shapes, strict=True))
+    curves = probability(scored(trial), select)
+    share = max(believed(curves, rung, bought, w, own) for w in (weight, np.ones_like(weight)))
+    if "shock" in select and select["shock"].std() > 0:
+        at, shapes = own, [pooled_shape(c, own) for c in (q, probability(demand, select))]
+    else:
+        windows = [fit, pd.concat([fit, select], ignore_index=True)]
+        told = [everybodys(window, rungs) for window in windows]
+        at = everybody.best(told[0] * _unit_profit(fit, rungs).mean(axis=0), fit["rung"].to_numpy(np.int64))
+        shapes = [q / max(q[at], _SMALLEST) for q in told]
+    first, second = (
+        Damped(d, share, tuple(float(r) for r in shape), at) for d, shape in zip((trial, demand), shapes, strict=True)
+    )
     return first, second
+
+
+def everybodys(window: pd.DataFrame, rungs: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return everybody's demand at the rungs, (K,), as a window's offers tell it; it never rises."""
+    return everybody.falling(
+        rungs, window["rung"].to_numpy(np.int64), window["bought"].to_numpy(np.int64), window["weight"].to_numpy(float)
+    )
+
+
+def _unit_profit(window: pd.DataFrame, rungs: NDArray[np.float64]) -> NDArray[np.float64]:
+    price = window[["list_price"]].to_numpy(float) * rungs[None, :]
+    found: NDArray[np.float64] = price - window[["unit_cost"]].to_numpy(float)
+    return found
 
 
 def rungs_of(demand: Demand) -> NDArray[np.float64]:

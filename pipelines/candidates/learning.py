@@ -14,6 +14,8 @@ import pandas as pd
 from pipelines.candidates import Candidate, History, family_module, linear, shapes, terms
 from pipelines.candidates.controls import Controls
 from pipelines.candidates.shapes import Shown
+from pipelines.candidates.terms import Terms
+from pipelines.demand import Curve, Learning
 from pipelines.encoder import Encoder
 
 Columns = tuple[tuple[str, ...], tuple[str, ...]]  # the (numeric, categorical) names of the context
@@ -33,6 +35,32 @@ class Learned:
     shape_losses: dict[str, float]
 
 
+@dataclass(frozen=True)
+class View:
+    """Offers as a family learns from them: how the context is read, with which terms beside it, under which curve."""
+
+    encoder: Encoder
+    terms: Terms
+    curve: Curve
+    offers: Learning
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What every family needs that has the same shapes and as many terms to choose from.
+
+    fit, select: the windows as the trial knows them. both: as the settled demand does. shape, losses: what was chosen,
+    and what each shape costs in nats per offer.
+    """
+
+    fit: View
+    select: Learning
+    both: View
+    controls: Controls
+    shape: str
+    losses: dict[str, float]
+
+
 def learn(
     fit: pd.DataFrame,
     select: pd.DataFrame,
@@ -49,25 +77,48 @@ def learn(
     Encoder, price scale and model of the trial know the fit window alone; of the demand, both windows. read: the
     encoder to use instead.
     """
-    family, beside = family_module(settings.family), controls or Controls()
-    encoder = read or Encoder.fit(fit, *columns)
-    shown, later = (_shown(encoder, beside, table) for table in (fit, select))
-    _, curve, _ = shapes.choose(shown, later, rungs, shapes.plain(settings.curve), seed)
-    added = terms.found(shown.under(curve), settings.terms, seed)
-    shown, later = (window.widened(added) for window in (shown, later))
-    shape, curve, losses = shapes.choose(shown, later, rungs, settings.curve, seed)
-    model, history, settled = family.fit(shown.under(curve), later.under(curve), settings, seed)
-    trial = Candidate(encoder, curve, model, settings.family, beside, added)
+    return learned(prepare(fit, select, columns, rungs, settings, seed, controls, read), settings, seed)
 
-    both = pd.concat([fit, select], ignore_index=True)
-    encoder = read or Encoder.fit(both, *columns)
-    shown = _shown(encoder, beside, both)
-    added = terms.found(shown.under(curve), settings.terms, seed)
-    shown = shown.widened(added)
-    curve = shapes.fitted(shape, shown, curve, seed)
-    model, *_ = family.fit(shown.under(curve), None, settled, seed)
-    demand = Candidate(encoder, curve, model, settings.family, beside, added)
-    return Learned(trial, demand, history, settled, shape, losses)
+
+def prepare(
+    fit: pd.DataFrame,
+    select: pd.DataFrame,
+    columns: Columns,
+    rungs: tuple[float, ...],
+    settings: Any,
+    seed: int,
+    controls: Controls | None = None,
+    read: Encoder | None = None,
+) -> Prepared:
+    """Return the views of the two windows, of which `settings.curve` and `settings.terms` alone decide; as `learn`."""
+    beside, both = controls or Controls(), pd.concat([fit, select], ignore_index=True)
+    encoder, later_encoder = read or Encoder.fit(fit, *columns), read or Encoder.fit(both, *columns)
+    shown, later = (_shown(encoder, beside, table) for table in (fit, select))
+    whole, added, anew = _shown(later_encoder, beside, both), Terms(), Terms()
+    if settings.terms:
+        _, curve, _ = shapes.choose(shown, later, rungs, shapes.plain(settings.curve), seed)
+        added = terms.found(shown.under(curve), settings.terms, seed)
+        shown, later = (window.widened(added) for window in (shown, later))
+    shape, curve, losses = shapes.choose(shown, later, rungs, settings.curve, seed)
+    if settings.terms:
+        anew = terms.found(whole.under(curve), settings.terms, seed)
+        whole = whole.widened(anew)
+    settled = shapes.fitted(shape, whole, curve, seed)
+    first = View(encoder, added, curve, shown.under(curve))
+    second = View(later_encoder, anew, settled, whole.under(settled))
+    return Prepared(first, later.under(curve), second, beside, shape, losses)
+
+
+def learned(prepared: Prepared, settings: Any, seed: int) -> Learned:
+    """Return a family's candidate, learned twice from the same views."""
+    family = family_module(settings.family)
+    model, history, settled = family.fit(prepared.fit.offers, prepared.select, settings, seed)
+    again, *_ = family.fit(prepared.both.offers, None, settled, seed)
+    trial, demand = (
+        Candidate(view.encoder, view.curve, one, settings.family, prepared.controls, view.terms)
+        for view, one in ((prepared.fit, model), (prepared.both, again))
+    )
+    return Learned(trial, demand, history, settled, prepared.shape, prepared.losses)
 
 
 def regress(

@@ -48,8 +48,9 @@ def found(source: EventsSource) -> tuple[Any, list[str]]:
     try:
         fsspec = importlib.import_module("fsspec")  # here: it costs time, and only a log needs it
         system, inside = fsspec.core.url_to_fs(path)
-    except (ImportError, ValueError) as error:
-        raise InputError(f"source.path={path} cannot be opened: {error}; install what it names") from None
+    except Exception as error:  # a package that is missing, a library that it needs, an address that means nothing
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"source.path={path} cannot be opened: {told}; install what it names") from None
     try:
         if any(mark in inside for mark in "*?["):
             names = [name for name in system.glob(inside) if system.isfile(name)]
