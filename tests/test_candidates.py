@@ -14,7 +14,8 @@ import pytest
 import spox
 
 from pipelines.candidates import Candidate, History, family_module, linear, load_demand
-from pipelines.candidates._regression import curved, effective, newton
+from pipelines.candidates._regression import _curved_columns, curved, effective, newton
+from pipelines.candidates._slopes import Bend, Bounded, Exp
 from pipelines.candidates.controls import Controls
 from pipelines.demand import LINKS, SMALLEST_BETA, Curve, Learning, log_loss, probability
 from pipelines.encoder import Encoder
@@ -293,54 +294,117 @@ def test_newton_recovers_the_truth_of_its_link(link: str) -> None:
     assert abs(newton(linear.regressors(other), other, 1.0, np.zeros(6)) - true).max() > 0.2
 
 
-def _curved_truth(rows: int, spread: float) -> tuple[Learning, np.ndarray]:
-    """Return a window with eta = z·a - exp(z·b) (t - pivot), and the weights (7,); spread: of ln beta."""
-    rng = np.random.default_rng(4)
+BENDS = {  # a bend, and a truth of its own weights that its penalty hardly pulls at
+    "exp": (Exp(), [-1.5]),
+    "bounded": (Bounded(1.0), [-0.5, 0.1]),
+}
+
+
+def _curved_truth(rows: int, kind: str, spread: float) -> tuple[Learning, Bend, np.ndarray]:
+    """Return a window with eta = z·a - beta(z·b) (t - pivot), its bend and the weights (6 + E,); spread: of z·b."""
+    rng, (bend, rest) = np.random.default_rng(4), BENDS[kind]
     z = np.column_stack([rng.normal(size=(rows, 2)), np.ones(rows)]).astype(np.float32)
-    t, true = rng.normal(size=rows), np.array([0.4, -0.3, 0.5, spread, 0.2, 0.1, -1.5])
+    t, true = rng.normal(size=rows), np.array([0.4, -0.3, 0.5, spread, 0.2, 0.1, *rest])
     window = Learning(z, t, np.zeros(rows, np.int64), np.ones(rows))
-    q = window.probability(linear.as_model(true).coefficients(z))
-    return dataclasses.replace(window, bought=(rng.random(rows) < q).astype(np.int64)), true
+    q = window.probability(linear.as_model(true, bend).coefficients(z))
+    return dataclasses.replace(window, bought=(rng.random(rows) < q).astype(np.int64)), bend, true
 
 
 def test_an_exp_slope_and_its_pivot_are_recovered() -> None:
     """With 40,000 offers every weight comes back, the pivot among them."""
-    window, true = _curved_truth(40_000, 0.7)
-    np.testing.assert_allclose(true, curved(window, 1.0), atol=0.1)
+    window, bend, true = _curved_truth(40_000, "exp", 0.7)
+    np.testing.assert_allclose(true, curved(window, bend, 1.0), atol=0.1)
+
+
+def test_a_bounded_slope_is_recovered() -> None:
+    """With 200,000 offers every weight comes back, and so do the slopes of nearly all contexts, bounds included."""
+    window, bend, true = _curved_truth(200_000, "bounded", 1.5)
+    found = curved(window, bend, 1.0)
+    np.testing.assert_allclose(true[:6], found[:6], atol=0.15)
+    (_, slopes), (_, expected) = (linear.as_model(w, bend).coefficients(window.z).T for w in (found, true))
+    assert np.abs(slopes - expected).mean() < 0.05
+    assert 0.25 * np.exp(-0.5) < expected.min() < 0.2  # the truth reaches its bound, so that the test asks for it
+
+
+@pytest.mark.parametrize("kind", BENDS)
+def test_the_columns_of_a_bend_are_its_derivatives(kind: str) -> None:
+    """Finite differences of eta say the same."""
+    window, bend, true = _curved_truth(50, kind, 0.7)
+    z = window.z.astype(float)
+    eta, columns = _curved_columns(z, window, bend, true)
+    for at in range(len(true)):
+        moved = true.copy()
+        moved[at] += 1e-6
+        found = (_curved_columns(z, window, bend, moved)[0] - eta) / 1e-6
+        np.testing.assert_allclose(columns[:, at], found, atol=1e-4)
 
 
 def test_a_pivot_that_nothing_tells_stays_near_the_mean_price() -> None:
     """Where all slopes are alike any pivot fits, and a wanton one would make nonsense of the level."""
     window, _ = _logit_truth(5000, "logit")
     same = dataclasses.replace(window, z=window.z[:, -1:])
-    assert abs(curved(same, 1.0)[-1]) < 0.3
+    assert abs(curved(same, Exp(), 1.0)[-1]) < 0.3
 
 
-def test_the_likelier_slope_is_taken() -> None:
-    """Slopes of a wide spread in the logarithm are told from those of a linear one, and kept in the settings."""
-    for (window, true), expected in ((_curved_truth(8000, 0.7), "exp"), (_logit_truth(8000, "logit"), "linear")):
-        names, half = ("z", "t", "bought", "weight"), 4000
-        early, late = (
-            dataclasses.replace(window, **{n: getattr(window, n)[part] for n in names})
-            for part in (slice(half), slice(half, None))
-        )
-        model, history, settled = linear.fit(early, late, linear.Settings(), 0)
-        assert (expected, (expected,)) == (model.slope, settled.slopes)
-        assert 10 == len(history["exp"])
-        again, *_ = linear.fit(window, None, settled, 0)
-        assert expected == again.slope
-        assert len(true) // 2 == len(again.a) == len(again.b)
+def test_bounds_that_nothing_tells_stay_where_they_begin() -> None:
+    """Where all slopes are alike, one curve for all comes out, between bounds about the usual slope."""
+    window, _ = _logit_truth(5000, "logit")
+    same = dataclasses.replace(window, z=window.z[:, -1:])
+    usual = newton(linear.regressors(same), same, 1.0, np.zeros(2))[1]
+    model, *_ = linear.fit(same, None, linear.Settings(slopes=("bounded",)), 0)
+    assert usual == pytest.approx(float(model.coefficients(same.z)[0, 1]), rel=0.01)
+    assert 0.1 * usual < model.low < 0.5 * usual
+    assert usual < model.span < 2 * usual
 
 
-def test_an_exp_slope_is_kept_and_in_the_graph(tmp_path: Path) -> None:
-    """The model comes back from its file, and ONNX gives the same coefficients, cut where exp would overflow."""
-    model = linear.Model(np.array([0.5, -0.2]), np.array([3.0, 0.1]), "exp", -1.2)
+@pytest.mark.parametrize(
+    ("drawn", "expected"),
+    [
+        (lambda: _curved_truth(8000, "exp", 0.7), "exp"),
+        (lambda: _curved_truth(8000, "bounded", 3.0), "bounded"),
+        (lambda: _logit_truth(8000, "logit"), "linear"),
+    ],
+)
+def test_the_likelier_slope_is_taken(drawn: Any, expected: str) -> None:
+    """Slopes that differ in their logarithm, or between bounds, are told from straight ones, and kept as a setting."""
+    window, names, half = drawn()[0], ("z", "t", "bought", "weight"), 4000
+    early, late = (
+        dataclasses.replace(window, **{n: getattr(window, n)[part] for n in names})
+        for part in (slice(half), slice(half, None))
+    )
+    model, history, settled = linear.fit(early, late, linear.Settings(), 0)
+    assert (expected, (expected,)) == (model.slope, settled.slopes)
+    assert 15 == len(history["slope"])
+    again, *_ = linear.fit(window, None, settled, 0)
+    assert expected == again.slope
+    assert 3 == len(again.a) == len(again.b)
+
+
+@pytest.mark.parametrize(
+    ("model", "at_zero", "steepest"),
+    [
+        (
+            linear.Model(np.array([0.5, -0.2]), np.array([3.0, 0.1]), "exp", -1.2),
+            [-0.2 - 1.2 * np.exp(0.1), np.exp(0.1)],
+            np.exp(8.0),
+        ),
+        (
+            linear.Model(np.array([0.5, -0.2]), np.array([30.0, 0.0]), "bounded", low=0.3, span=1.4),
+            [-0.2, 1.0],
+            1.7,
+        ),
+    ],
+)
+def test_a_bent_slope_is_kept_and_in_the_graph(
+    model: linear.Model, at_zero: list[float], steepest: float, tmp_path: Path
+) -> None:
+    """The model comes back from its file, and ONNX gives the same coefficients, also at the ends of a score."""
     z = np.column_stack([np.linspace(-4, 4, 41), np.ones(41)]).astype(np.float32)
     model.save(tmp_path)
     expected = model.coefficients(z)
     np.testing.assert_array_equal(expected, linear.load(tmp_path).coefficients(z))
-    np.testing.assert_allclose(expected[20], [-0.2 - 1.2 * np.exp(0.1), np.exp(0.1)], rtol=1e-6)
-    assert np.exp(8.0) == pytest.approx(expected[:, 1].max())
+    np.testing.assert_allclose(expected[20], at_zero, rtol=1e-6)
+    assert steepest == pytest.approx(expected[:, 1].max())
     value = spox.argument(spox.Tensor(np.float32, ("N", 2)))
     built = spox.build({"z": value}, {"both": model.graph(value)})
     (found,) = onnxruntime.InferenceSession(built.SerializeToString()).run(None, {"z": z})
@@ -352,15 +416,17 @@ def test_what_does_not_matter_fades(slope: str) -> None:
     """Of 30 columns one moves level and slope: its weights are hardly shrunk, the others' all but gone."""
     rng, rows, width = np.random.default_rng(5), 4000, 31
     z = np.column_stack([rng.normal(size=(rows, width - 1)), np.ones(rows)]).astype(np.float32)
-    true = np.zeros(2 * width + (slope == "exp"))
-    true[[0, width - 1, width, 2 * width - 1]] = 0.8, 0.3, 0.4, 0.5
+    weight = {"linear": 0.4, "exp": 0.4, "bounded": 1.2}[slope]
+    bend, rest = {"linear": (None, []), "exp": (Exp(), [0.0]), "bounded": (Bounded(1.0), [0.0, 0.0])}[slope]
+    true = np.array([*np.zeros(2 * width), *rest])
+    true[[0, width - 1, width, 2 * width - 1]] = 0.8, 0.3, weight, 0.5
     window = Learning(z, rng.normal(size=rows), np.zeros(rows, np.int64), np.ones(rows))
-    q = window.probability(linear.as_model(true).coefficients(z))
+    q = window.probability(linear.as_model(true, bend).coefficients(z))
     window = dataclasses.replace(window, bought=(rng.random(rows) < q).astype(np.int64))
     plain, *_ = linear.fit(window, None, linear.Settings(slopes=(slope,), relevance=0), 0)
     own, *_ = linear.fit(window, None, linear.Settings(slopes=(slope,)), 0)
-    assert own.b[0] == pytest.approx(0.4, abs=0.15)
-    if slope == "linear":  # else the level is told apart only together with the pivot
+    assert own.b[0] == pytest.approx(weight, rel=0.4)
+    if slope != "exp":  # there the level is told apart only together with the pivot
         assert own.a[0] == pytest.approx(0.8, abs=0.15)
     for name in ("a", "b"):
         noise, before = getattr(own, name)[1:-1], getattr(plain, name)[1:-1]

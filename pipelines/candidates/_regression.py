@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pipelines.candidates._slopes import Bend
+
     Floats = NDArray[np.float64]
 
-LARGEST_LOG_SLOPE = 8.0  # of ln beta, either way
 _UNSHRUNK = 1e-4  # penalty, as a share of the others', of the mean level and the mean slope
 _STEPS, _HALVINGS = 50, 30  # of Newton's method, at most
 _SETTLED = 1e-7  # nats of one offer: an improvement too small to go on for
 _LEAST_VARIANCE = 1e-6  # of a weight: below it the weight is as good as none
-_PIVOT = 1.0  # penalty of the pivot: it stays at the mean price where slopes hardly differ, and nothing tells it
 
 
 def regressors(window: Learning) -> Floats:
@@ -65,72 +65,80 @@ def effective(columns: Floats, window: Learning, strength: float, weights: Float
     return float(np.trace(np.linalg.solve(information + np.diag(_penalty(len(weights), strength)), information)))
 
 
-def curved(window: Learning, strength: float | Floats, start: Floats | None = None) -> Floats:
-    """Return the weights (2 D + 1,) of eta = z·a - exp(z·b) (t - pivot), a then b then the pivot; Fisher's scoring."""
+def curved(window: Learning, bend: Bend, strength: float | Floats, start: Floats | None = None) -> Floats:
+    """Return the weights (2 D + E,) of eta = z·a - beta(z·b) (t - pivot): a, b, the bend's own; Fisher's scoring."""
     z = window.z.astype(np.float64)
-    width = z.shape[1]
-    penalty = _penalty(2 * width + 1, strength)
+    size = 2 * z.shape[1] + len(bend.penalty)
+    penalty = _penalty(size, strength, bend)
 
     def loss(weights: Floats) -> float:
-        q = sigmoid(log_odds(_curved_eta(z, window, weights)[0], window.link))
+        q = sigmoid(log_odds(_curved_eta(z, window, bend, weights), window.link))
         return len(q) * log_loss(window.bought, q) + 0.5 * float(penalty @ weights**2)
 
     def step(weights: Floats) -> Floats:
-        gradient, curvature = _derivatives(*_curved_columns(z, window, weights), window.bought, window.link)
+        gradient, curvature = _derivatives(*_curved_columns(z, window, bend, weights), window.bought, window.link)
         return _solved(gradient - penalty * weights, curvature, penalty)
 
-    return _climbed(np.zeros(2 * width + 1) if start is None else start, loss, step, len(window.t))
+    return _climbed(np.zeros(size) if start is None else start, loss, step, len(window.t))
 
 
-def _curved_eta(z: Floats, window: Learning, weights: Floats) -> tuple[Floats, Floats]:
-    """Return eta and beta, (N,) each."""
-    width = z.shape[1]
-    beta = np.exp(np.clip(z @ weights[width:-1], -LARGEST_LOG_SLOPE, LARGEST_LOG_SLOPE))
-    return z @ weights[:width] - beta * (window.t - weights[-1]), beta
+def _curved_eta(z: Floats, window: Learning, bend: Bend, weights: Floats) -> Floats:
+    """Return eta, (N,)."""
+    a, b, rest = parted(weights, bend)
+    return z @ a - bend.slope(z @ b, rest)[0] * (window.t - bend.pivot(rest))
 
 
-def _curved_columns(z: Floats, window: Learning, weights: Floats) -> tuple[Floats, Floats]:
-    """Return eta (N,) and d eta / d weights (N, 2 D + 1)."""
-    eta, beta = _curved_eta(z, window, weights)
-    return eta, np.hstack([z, (beta * (weights[-1] - window.t))[:, None] * z, beta[:, None]])
+def _curved_columns(z: Floats, window: Learning, bend: Bend, weights: Floats) -> tuple[Floats, Floats]:
+    """Return eta (N,) and d eta / d weights (N, 2 D + E)."""
+    a, b, rest = parted(weights, bend)
+    score, beyond = z @ b, window.t - bend.pivot(rest)
+    beta, steepness = bend.slope(score, rest)
+    columns = np.hstack([z, (-beyond * steepness)[:, None] * z, bend.beside(score, window.t, rest)])
+    return z @ a - beta * beyond, columns
 
 
-def relevant(window: Learning, strength: float, weights: Floats, rounds: int) -> Floats:
-    """Return the weights, of `newton` (2 D,) or `curved` (2 D + 1,), each under a strength of its own.
+def parted(weights: Floats, bend: Bend) -> tuple[Floats, Floats, Floats]:
+    """Return a (D,), b (D,) and the bend's own weights (E,)."""
+    a, b, rest = np.split(weights, [width := (len(weights) - len(bend.penalty)) // 2, 2 * width])
+    return a, b, rest
+
+
+def relevant(window: Learning, bend: Bend | None, strength: float, weights: Floats, rounds: int) -> Floats:
+    """Return the weights, of `curved`, or without a bend of `newton`, each under a strength of its own.
 
     Automatic relevance determination: each weight is taken as a draw of a normal distribution of mean 0 whose variance
     is learned with it. A round of the EM algorithm sets each variance to weight² + its posterior variance, and fits
     again; what does not matter fades, what does is hardly shrunk (MacKay 1992, "Bayesian interpolation"; Tipping 2001,
-    "Sparse Bayesian learning and the relevance vector machine", equation 16). The constants and the pivot are left out.
-    weights: of the fit under `strength`.
+    "Sparse Bayesian learning and the relevance vector machine", equation 16). The constants and the bend's own weights
+    are left out. weights: of the fit under `strength`.
     """
-    z, exp = window.z.astype(np.float64), len(weights) % 2 == 1
-    columns = np.hstack([z, -window.t[:, None] * z])
-    penalty = _penalty(len(weights), strength)
+    z = window.z.astype(np.float64)
+    columns = regressors(window)
+    penalty = _penalty(len(weights), strength, bend)
     own = np.ones(len(weights), dtype=bool)
-    own[_fixed(len(weights))] = False
+    own[_fixed(len(weights), bend)] = False
     for _ in range(rounds):
-        design = _curved_columns(z, window, weights) if exp else (columns @ weights, columns)
+        design = _curved_columns(z, window, bend, weights) if bend else (columns @ weights, columns)
         _, information = _derivatives(*design, window.bought, window.link)
         variance = weights**2 + np.diag(np.linalg.inv(information + np.diag(penalty)))
         penalty = np.where(own, 1 / np.maximum(variance, _LEAST_VARIANCE), penalty)
-        weights = curved(window, penalty, weights) if exp else newton(columns, window, penalty, weights)
+        weights = curved(window, bend, penalty, weights) if bend else newton(columns, window, penalty, weights)
     return weights
 
 
-def _fixed(size: int) -> list[int]:
-    """Return the places of the constants of level and slope, and of the pivot where there is one."""
-    width = size // 2
-    return [width - 1, 2 * width - 1, *([size - 1] if size % 2 else [])]
+def _fixed(size: int, bend: Bend | None) -> list[int]:
+    """Return the places of the constants of level and slope, and of the bend's own weights."""
+    width = (size - (len(bend.penalty) if bend else 0)) // 2
+    return [width - 1, 2 * width - 1, *range(2 * width, size)]
 
 
-def _penalty(size: int, strength: float | Floats) -> Floats:
+def _penalty(size: int, strength: float | Floats, bend: Bend | None = None) -> Floats:
     if isinstance(strength, np.ndarray):
         return strength
-    penalty = np.full(size, strength)
-    penalty[_fixed(size)[:2]] *= _UNSHRUNK
-    if size % 2:
-        penalty[-1] = _PIVOT
+    penalty, fixed = np.full(size, strength), _fixed(size, bend)
+    penalty[fixed[:2]] *= _UNSHRUNK
+    if bend:
+        penalty[fixed[2:]] = bend.penalty
     return penalty
 
 

@@ -1,8 +1,9 @@
-"""The interaction logit: alpha is linear in the encoded context, and so is beta (`linear`) or its logarithm (`exp`).
+"""The interaction logit: alpha is linear in the encoded context; beta is so too, or a bent function of such a score.
 
-eta = z·a - (z·b) t is one regression on z and z × t, under either link; it is the base that the trees start from. With
-beta = exp(z·b) the price is counted from a pivot, eta = z·a - exp(z·b) (t - pivot). Where that is matters, since there
-the level is linear in the context; so it is estimated with the weights.
+eta = z·a - (z·b) t is one regression on z and z × t, under either link (`linear`); it is the base that the trees start
+from. Slopes can be bent (`_slopes`): beta = exp(z·b), or `bounded`, low + span / (1 + exp(-z·b)). With `exp` the price
+is counted from a pivot, eta = z·a - exp(z·b) (t - pivot). Where that is matters, since there the level is linear in the
+context; so it is estimated with the weights.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import numpy as np
 
 from pipelines.candidates import History
 from pipelines.candidates._progress import steps
-from pipelines.candidates._regression import LARGEST_LOG_SLOPE, curved, newton, regressors, relevant
-from pipelines.demand import SMALLEST_BETA, Learning, log_loss
+from pipelines.candidates._regression import curved, newton, parted, regressors, relevant
+from pipelines.candidates._slopes import LARGEST_LOG_SLOPE, Bend, Bounded, Exp
+from pipelines.demand import SMALLEST_BETA, Learning, log_loss, sigmoid
 from pipelines.errors import InputError
 from pipelines.files import read_json, write_json
 
@@ -25,8 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from spox import Var
 
-SLOPES = ("linear", "exp")
-_HANDICAP = 4.0  # nats that an `exp` slope must gain: where nothing tells, the plain regression is the safer base
+SLOPES = ("linear", "exp", "bounded")
+_HANDICAP = 4.0  # nats that a bent slope must gain: where nothing tells, the plain regression is the safer base
+_LEAST_USUAL = 0.05  # slope of one curve for all, at least, from which bounds are counted
 
 
 @dataclass(frozen=True)
@@ -60,13 +63,16 @@ class Settings:
 class Model:
     """Two weight vectors over the encoded context, (D,) each: alpha = z·a, beta = z·b.
 
-    Where `slope` is `exp`, beta = exp(z·b) and alpha = z·a + pivot·beta.
+    Where `slope` is `exp`, beta = exp(z·b) and alpha = z·a + pivot·beta; where it is `bounded`, beta = low + span·s
+    with s = 1 / (1 + exp(-z·b)).
     """
 
     a: NDArray[np.float64]
     b: NDArray[np.float64]
     slope: str = "linear"
     pivot: float = 0.0
+    low: float = 0.0
+    span: float = 1.0
 
     def coefficients(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (N, 2): alpha and beta, beta >= SMALLEST_BETA."""
@@ -74,6 +80,8 @@ class Model:
         if self.slope == "exp":
             beta = np.exp(np.clip(beta, -LARGEST_LOG_SLOPE, LARGEST_LOG_SLOPE))
             alpha = alpha + self.pivot * beta
+        elif self.slope == "bounded":
+            beta = self.low + self.span * sigmoid(beta)
         return np.column_stack([alpha, np.maximum(beta, SMALLEST_BETA)]).astype(np.float32)
 
     def graph(self, z: Var) -> Var:
@@ -86,19 +94,22 @@ class Model:
             both = op.min([op.max([both, op.const(-most)]), op.const(most)])
             both = op.where(op.const(np.array([[False, True]])), op.exp(both), both)
             both = op.matmul(both, op.const(np.array([[1.0, 0.0], [self.pivot, 1.0]])))
+        elif self.slope == "bounded":
+            bent = op.add(op.mul(op.sigmoid(both), op.const(self.span)), op.const(self.low))
+            both = op.where(op.const(np.array([[False, True]])), bent, both)
         least = op.const(np.array([[-np.inf, SMALLEST_BETA]]))
         return op.cast(op.max([both, least]), to=np.float32)
 
     def save(self, folder: Path) -> None:
         """Write model.json into an existing folder."""
-        told = {"a": self.a.tolist(), "b": self.b.tolist(), "slope": self.slope, "pivot": self.pivot}
-        write_json(folder / "model.json", told)
+        told = {name: getattr(self, name) for name in ("slope", "pivot", "low", "span")}
+        write_json(folder / "model.json", {"a": self.a.tolist(), "b": self.b.tolist(), **told})
 
 
 def load(folder: Path) -> Model:
     """Return the model that `Model.save` wrote."""
     told = read_json(folder / "model.json")
-    return Model(np.array(told["a"]), np.array(told["b"]), told["slope"], told["pivot"])
+    return Model(**{**told, "a": np.array(told["a"]), "b": np.array(told["b"])})
 
 
 def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
@@ -106,59 +117,76 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
 
     Without a select window the first of each is taken. Deterministic whatever the seed.
     """
-    history: History = {"exp": [], "l2": [], "relevance": [], "fit_log_loss": [], "select_log_loss": []}
+    history: History = {"slope": [], "l2": [], "relevance": [], "fit_log_loss": [], "select_log_loss": []}
     slopes, strengths = (settings.slopes, settings.l2) if select else (settings.slopes[:1], settings.l2[:1])
     finest: list[tuple[Model, float]] = []
     with steps(len(slopes) * (len(strengths) + 1), "linear") as advance:
         for slope in slopes:
-            weights = np.zeros(2 * fit.z.shape[1] + (slope == "exp"))
-            tried = []
+            bend, weights, tried = _bend(slope, fit), None, []
             for strength in strengths:
-                weights = _fitted(fit, strength, weights)
-                tried.append((_noted(history, weights, strength, 0, fit, select), strength, weights))
+                weights = _fitted(fit, bend, strength, weights)
+                loss = _noted(history, as_model(weights, bend), strength, 0, fit, select)
+                tried.append((loss, strength, weights))
                 advance()
             _, strength, weights = min(tried, key=lambda one: one[0])
             if settings.relevance:
-                weights = relevant(fit, strength, weights, settings.relevance)
-                _noted(history, weights, strength, settings.relevance, fit, select)
-            finest.append((as_model(weights), strength))
+                weights = relevant(fit, bend, strength, weights, settings.relevance)
+                _noted(history, as_model(weights, bend), strength, settings.relevance, fit, select)
+            finest.append((as_model(weights, bend), strength))
             advance()
     model, strength = min(finest, key=lambda one: _surprise(one[0], fit, select))
     return model, history, replace(settings, l2=(strength,), slopes=(model.slope,))
 
 
-def _fitted(window: Learning, strength: float, start: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the weights under one strength for all, (2 D,) or with an exp slope (2 D + 1,), as `start` has them."""
-    if len(start) % 2:
-        return curved(window, strength, start)
-    return newton(regressors(window), window, strength, start)
+def _bend(slope: str, window: Learning) -> Bend | None:
+    """Return the bend of a kind of slope; a bounded one is counted from the slope of one curve for all."""
+    if slope != "bounded":
+        return Exp() if slope == "exp" else None
+    alike = replace(window, z=window.z[:, -1:])
+    return Bounded(max(float(newton(regressors(alike), alike, 1.0, np.zeros(2))[1]), _LEAST_USUAL))
+
+
+def _fitted(
+    window: Learning, bend: Bend | None, strength: float, start: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
+    """Return the weights under one strength for all, (2 D,) or with a bend (2 D + E,)."""
+    if bend:
+        return curved(window, bend, strength, start)
+    columns = regressors(window)
+    return newton(columns, window, strength, np.zeros(columns.shape[1]) if start is None else start)
 
 
 def _noted(
-    history: History, weights: NDArray[np.float64], strength: float, rounds: int, fit: Learning, select: Learning | None
+    history: History, model: Model, strength: float, rounds: int, fit: Learning, select: Learning | None
 ) -> float:
-    """Note a model and its losses, and return that of the select window, or of fit where there is none."""
-    model = as_model(weights)
+    """Note a model and its losses, and return that of the select window, or of fit where there is none.
+
+    The slope is noted by its place in SLOPES.
+    """
     losses = [window.loss(model.coefficients(window.z)) for window in (fit, select or fit)]
-    told = {"exp": float(model.slope == "exp"), "l2": strength, "relevance": float(rounds)}
+    told = {"slope": float(SLOPES.index(model.slope)), "l2": strength, "relevance": float(rounds)}
     for name, value in {**told, "fit_log_loss": losses[0], "select_log_loss": losses[1]}.items():
         history[name].append(value)
     return losses[1]
 
 
 def _surprise(model: Model, fit: Learning, select: Learning | None) -> float:
-    """Return minus the log likelihood of both windows, in nats, plus the handicap of an exp slope.
+    """Return minus the log likelihood of both windows, in nats, plus the handicap of a bent slope.
 
-    Two models of as many weights are compared by the offers of both windows: the select window alone is too few.
+    Models of about as many weights are compared by the offers of both windows: the select window alone is too few.
     """
     windows = [fit] if select is None else [fit, select]
     lost = [len(w.t) * log_loss(w.bought, w.probability(model.coefficients(w.z))) for w in windows]
-    return sum(lost) + _HANDICAP * (model.slope == "exp")
+    return sum(lost) + _HANDICAP * (model.slope != "linear")
 
 
-def as_model(weights: NDArray[np.float64]) -> Model:
-    """Return the model of weights (2 D,) on the columns of `regressors`, or of the (2 D + 1,) of `curved`."""
-    half = len(weights) // 2
-    if len(weights) % 2:
-        return Model(weights[:half], weights[half:-1], "exp", float(weights[-1]))
-    return Model(weights[:half], weights[half:])
+def as_model(weights: NDArray[np.float64], bend: Bend | None = None) -> Model:
+    """Return the model of weights (2 D,) on the columns of `regressors`, or of the (2 D + E,) of a bend."""
+    if bend is None:
+        a, b = np.split(weights, 2)
+        return Model(a, b)
+    a, b, rest = parted(weights, bend)
+    if isinstance(bend, Bounded):
+        low, span = bend.bounds(rest)
+        return Model(a, b, "bounded", low=low, span=span)
+    return Model(a, b, "exp", bend.pivot(rest))
