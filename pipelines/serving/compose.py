@@ -73,6 +73,7 @@ def assembled(made: Parts, settings: Settings, cells: Cells) -> Endpoint:
         deadline=settings.deadline,
         limits=Limits(sockets=settings.sockets),
         origins=tuple(filter(None, settings.origins.split(","))),
+        together=not settings.jwt,
     )
 
 

@@ -21,10 +21,11 @@ from pipelines.serving.overload import Deadline
 from pipelines.serving.problems import MEDIA, Problem
 from pipelines.serving.quoting import Quoter
 from pipelines.serving.runtime import RequestError
+from pipelines.serving.seals import Seals
 from pipelines.serving.sockets import Sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from pipelines.serving.access import Access
     from pipelines.serving.metrics import Cells
@@ -40,10 +41,12 @@ class Endpoint(Described):
 
     def __init__(
         self, quoter: Quoter, *, gate: Gate, access: Access, cells: Cells, deadline: float = 1.0,
-        limits: Limits | None = None, origins: tuple[str, ...] = (),
+        limits: Limits | None = None, origins: tuple[str, ...] = (), together: bool = True,
     ) -> None:  # fmt: skip
         super().__init__(quoter, gate, access, cells, limits or Limits())
         self.deadline = deadline
+        # together: single quotes of one round share a signature
+        self.seals = Seals(quoter.parts.signer) if together and quoter.parts.signer is not None else None
         self.sockets = Sockets(self, origins)
         # path -> method -> route and the scope that its key needs
         self.routes: dict[str, dict[str, tuple[Route, str | None]]] = {
@@ -123,13 +126,28 @@ class Endpoint(Described):
     async def _alone(self, one: Asked, view: View, deadline: Deadline) -> Any:
         late = self.parts.contexts is not None and await self._computed([one], view, deadline)
         await self.gate.turn()
-        (quote,) = await self._kept(self.quoter.page([one], view, late or deadline.passed))
+        # where nobody else has a place there is nobody to share a signature with, and no round to wait for
+        seals = self.seals if self.gate.inside > 1 else None
+        made = self.quoter.page([one], view, late or deadline.passed, sign=seals is None)
+        if seals is None or not made.unsigned:
+            (quote,) = await self._kept(made)
+            return quote
+        kept = self._handed_over(made)  # first, so that the log is written while this round is signed
+        token = seals.take(made.unsigned[0])
+        (quote,) = await self._counted(made, kept)
+        quote["signature"] = await token  # there by now, as a rule
         return quote
 
     async def _kept(self, made: Page) -> list[Any]:
         """Return quotes once they are logged and counted."""
-        if self.parts.log is not None:
-            await self.parts.log.quoted(*made.records)
+        return await self._counted(made, self._handed_over(made))
+
+    def _handed_over(self, made: Page) -> Awaitable[Any] | None:
+        return None if self.parts.log is None else self.parts.log.quoted(*made.records)
+
+    async def _counted(self, made: Page, kept: Awaitable[Any] | None) -> list[Any]:
+        if kept is not None:
+            await kept
         for counted in made.counted:
             self.cells.quote(*counted)
         return made.quotes

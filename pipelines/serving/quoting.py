@@ -34,11 +34,15 @@ _log = logging.getLogger("pricewright")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Quotes as they are told, the records to log of them, and what is counted: (guardrail, rung, fallback) each."""
+    """Quotes as they are told, the records to log of them, and what is counted: (guardrail, rung, fallback) each.
+
+    unsigned: the facts of those that the caller asked to sign itself, by their places among the quotes.
+    """
 
     quotes: list[Facts]
     records: list[Facts]
     counted: list[tuple[str, str, str | None]]
+    unsigned: dict[int, Facts]
 
 
 class Quoter:
@@ -65,10 +69,10 @@ class Quoter:
                 self.parts.log.introduce(held.policy.manifest, held.policy.digest)
         return seen
 
-    def page(self, wanted: Sequence[Asked], view: View, late: bool = False) -> Page:
+    def page(self, wanted: Sequence[Asked], view: View, late: bool = False, sign: bool = True) -> Page:
         """Return the quotes of what is wanted, in one graph call; all list prices where it is too `late` for one.
 
-        Raises RequestError, whose `row` says which context, for a wrong type or an impossible value.
+        sign: sign them here; else the caller does, before it gives them out. Raises RequestError, whose `row` says which context, for a wrong type or an impossible value.
         """
         now, texts = self.clock(), self.disclosures
         self._prepare(wanted, now)
@@ -87,10 +91,15 @@ class Quoter:
         names = self._pseudonyms(wanted)
         self._honour(wanted, rows, told, names, view, now)
         records: list[Facts] = []
+        unsigned: dict[int, Facts] = {}
         if self.parts.signer is not None or self.parts.log is not None:
             fed = [*map(orjson.dumps, view.fed(columns))]
             hashes = [hashlib.blake2b(inputs, digest_size=16).hexdigest() for inputs in fed]
-            self._sign(wanted, told, names, hashes, view, int(now) + self.validity)
+            unsigned = self._to_sign(wanted, told, names, hashes, view, int(now) + self.validity)
+            if sign and unsigned and self.parts.signer is not None:
+                for at, token in zip(unsigned, self.parts.signer.sign([*unsigned.values()]), strict=True):
+                    told[at]["signature"] = token
+                unsigned = {}
             if self.parts.log is not None:
                 shadows = priced(self.parts.live.shadow, [one.context for one in wanted])
                 records = [
@@ -113,7 +122,7 @@ class Quoter:
             (q["guardrail"] or "repeat", "none" if a is None or q["repeat"] else view.rungs[a[2]], q["fallback"])
             for q, a in zip(told, answers, strict=True)
         ]
-        return Page(told, records, counted)
+        return Page(told, records, counted, unsigned)
 
     def curve(self, one: Asked, view: View) -> Facts:
         """Return what stands behind the quote of a context; nobody is offered it. Raises RequestError."""
@@ -164,17 +173,18 @@ class Quoter:
             if (one.item, name, view.currency) == (shown["item"], shown["shopper"], shown["currency"]):
                 quotes.again(quote, shown, one.token, view)
 
-    def _sign(
+    def _to_sign(
         self, wanted: Sequence[Asked], told: list[Facts], names: list[str | None], hashes: list[str], view: View,
         expires: int,
-    ) -> None:  # fmt: skip
-        """Sign what is new; a repeat keeps the signature that it came with."""
+    ) -> dict[int, Facts]:  # fmt: skip
+        """Return what is to be signed of each new quote; a repeat keeps the signature that it came with."""
         if self.parts.signer is None:
-            return
-        new = [at for at, quote in enumerate(told) if not quote["repeat"]]
-        facts = [quotes.signed(told[at], wanted[at], names[at], view, hashes[at], expires) for at in new]
-        for at, token in zip(new, self.parts.signer.sign(facts), strict=True):
-            told[at]["signature"] = token
+            return {}
+        return {
+            at: quotes.signed(quote, wanted[at], names[at], view, hashes[at], expires)
+            for at, quote in enumerate(told)
+            if not quote["repeat"]
+        }
 
     def _valid_until(self, now: float) -> str:
         second = int(now)
