@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +26,6 @@ from pipelines.serving.seals import Seals
 from pipelines.serving.sockets import Sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from pipelines.serving.access import Access
     from pipelines.serving.metrics import Cells
     from pipelines.serving.overload import Gate
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from pipelines.serving.views import View
 
 _log = logging.getLogger("pricewright")
+Give = Callable[[Any, int, list[tuple[bytes, bytes]], bytes], bool]
 
 
 class Endpoint(Described):
@@ -48,6 +48,7 @@ class Endpoint(Described):
         # together: single quotes of one round share a signature
         self.seals = Seals(quoter.parts.signer) if together and quoter.parts.signer is not None else None
         self.sockets = Sockets(self, origins)
+        self.give: Give | None = None  # what sends an answer whole, if the server has such a thing
         # path -> method -> route and the scope that its key needs
         self.routes: dict[str, dict[str, tuple[Route, str | None]]] = {
             "/quote": {"POST": (self.quote, "quote")},
@@ -125,17 +126,21 @@ class Endpoint(Described):
 
     async def _alone(self, one: Asked, view: View, deadline: Deadline) -> Any:
         late = self.parts.contexts is not None and await self._computed([one], view, deadline)
+        begun = self.quoter.begun(one, view)
         await self.gate.turn()
-        # where nobody else has a place there is nobody to share a signature with, and no round to wait for
-        seals = self.seals if self.gate.inside > 1 else None
-        made = self.quoter.page([one], view, late or deadline.passed, sign=seals is None)
-        if seals is None or not made.unsigned:
-            (quote,) = await self._kept(made)
+        late = late or deadline.passed
+        answer = None if late else self.quoter.answer(begun, view)
+        if self.gate.inside == 1:  # nobody to share a round with, so there is none to wait for
+            (quote,) = await self._kept(self.quoter.alone(begun, answer, view, late))
             return quote
-        kept = self._handed_over(made)  # first, so that the log is written while this round is signed
-        token = seals.take(made.unsigned[0])
+        # The graph runs for all of a round, then the rest for all of them: each finds the processor's caches warm.
+        await self.gate.turn()
+        made = self.quoter.alone(begun, answer, view, late, sign=self.seals is None)
+        kept = self._handed_over(made)  # first, so that the log is written while the round is signed
+        token = self.seals.take(made.unsigned[0]) if self.seals is not None and made.unsigned else None
         (quote,) = await self._counted(made, kept)
-        quote["signature"] = await token  # there by now, as a rule
+        if token is not None:
+            quote["signature"] = await token  # it is there by now, as a rule
         return quote
 
     async def _kept(self, made: Page) -> list[Any]:
@@ -255,8 +260,10 @@ class Endpoint(Described):
             (b"content-type", answer.media), (b"content-length", b"%d" % len(body)), (b"cache-control", b"no-store"),
             *answer.headers,
         ]  # fmt: skip
-        await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
+        closing = any(name == b"connection" for name, _ in answer.headers)
+        if closing or self.give is None or not self.give(send, answer.status, headers, body):
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
         self.cells.request(path if methods is not None else "other", answer.status, perf_counter() - began)
 
     async def _lifespan(self, receive: Any, send: Any) -> None:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class View:
     """What quotes tell of a policy, and where its inputs stand.
 
-    sorted_inputs, blank, in_order: their names sorted, these with nothing, and what brings the columns of `Policy.columns` into that order.
-    personal: which of them are personal data. switch, least, most, cost, chance, list_price: the places of the terms of
-    sale. rungs: the ladder in words, and last, where an index of -1 finds it, that there is none; meant: likewise as
-    multipliers, last the one of last resort. alone: it has one price only, so nothing decides. explores: chance may
-    decide.
+    sorted_inputs, blank, in_order: their names sorted, these with nothing, and what brings the columns of
+    `Policy.columns`, or a `Policy.row`, into that order. personal: which of them are personal data. switch, least,
+    most, cost, chance, list_price: the places of the terms of sale. rungs: the ladder in words, and last, where an
+    index of -1 finds it, that there is none; meant: likewise as multipliers, last the one of last resort. alone: it has
+    one price only, so nothing decides. explores: chance may decide.
     """
 
     policy: Policy
@@ -90,6 +90,12 @@ class View:
             inputs.update(zip(names, row, strict=False))  # each has one column; to look would double the time
             found.append(inputs)
         return found
+
+    def fed_alone(self, row: Sequence[Any]) -> dict[str, Any]:
+        """Return the same of one request, of a row as `Policy.row` gives it."""
+        inputs = self.blank.copy()
+        inputs.update(zip(self.sorted_inputs, self.in_order(row), strict=False))
+        return inputs
 
     def instead(self, list_price: float) -> float:
         """Return the price of last resort: the list price, or what stands in its place where there is none."""
