@@ -18,7 +18,7 @@ from pipelines.serving import pages, recording
 from pipelines.serving.asked import WHOLE, Asked, asked, page
 from pipelines.serving.describing import Answer, Described, Route
 from pipelines.serving.limits import Gone, Limits, parsed, read
-from pipelines.serving.overload import Deadline
+from pipelines.serving.overload import Deadline, busy
 from pipelines.serving.problems import MEDIA, Problem
 from pipelines.serving.quoting import Quoter
 from pipelines.serving.runtime import RequestError
@@ -77,7 +77,8 @@ class Endpoint(Described):
 
     async def quote(self, scope: Any, receive: Any) -> Answer:
         """POST /quote: one context, one quote."""
-        self.gate.look()
+        if self.gate.refuses():  # before the body is read, which takes no place
+            return _BUSY
         deadline, view = self._deadline(scope), self.quoter.view()
         body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
         one = asked(body, view.names)
@@ -306,3 +307,6 @@ def _of_page(refused: RequestError) -> RequestError:
 def _problem(problem: Problem) -> Answer:
     headers = tuple((name.lower().encode(), value.encode()) for name, value in problem.headers.items())
     return Answer(problem.body, MEDIA, problem.status, headers)
+
+
+_BUSY = _problem(busy())  # made once: under overload it is what most requests get
