@@ -21,6 +21,7 @@ from pipelines import graph
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH, Manifest
 from pipelines.policy import QUOTE, TERMS_OF_SALE
+from pipelines.serving.packed import NUMBERS, inputs, packed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class RequestError(InputError):
 class _Feed:
     """What a graph is fed with for one request, to be filled again and again: to make it anew costs more than to fill.
 
-    numbers, words: a place for each input of the kind. named: the same places by name, (1, 1) each.
+    numbers, words: a place for each input of the kind. named: the same memory as the session takes it.
     """
 
     numbers: NDArray[np.float64]
@@ -69,16 +70,16 @@ class _Feed:
     def of(cls, policy: Policy) -> Self:
         """Return an empty feed of a policy."""
         numbers, words = np.empty(len(policy.numbers)), np.empty(len(policy.words), dtype=object)
-        places = (*numbers.reshape(-1, 1, 1), *words.reshape(-1, 1, 1))
-        return cls(numbers, words, dict(zip(policy.inputs, places, strict=True)))
+        return cls(numbers, words, _named_inputs(policy, numbers.reshape(1, -1), words.reshape(-1, 1, 1)))
 
 
 @dataclass(frozen=True)
 class Policy:
     """A verified policy graph and its manifest.
 
-    numbers, words: the graph's inputs by type. required: those that a request must bring. Where the manifest knows no
-    list prices, a request needs none, and may bring none but 1: the rungs are prices.
+    session: of the graph whose numbers are one input (`packed`). numbers, words: its inputs by type. required: those
+    that a request must bring. Where the manifest knows no list prices, a request needs none, and may bring none but 1:
+    the rungs are prices.
     """
 
     manifest: Manifest
@@ -108,21 +109,22 @@ class Policy:
 
         Raises InputError where the graph does not load, or its inputs are not those of the manifest.
         """
-        try:
-            session = graph.session(content, live=True)
-        except Exception as error:
-            raise InputError(f"{where}/{GRAPH} does not load: {str(error).splitlines()[0]}") from error
-        kinds = {"tensor(double)": "number", "tensor(string)": "word"}
-        given = {i.name: kinds.get(i.type, i.type) for i in session.get_inputs()}
         declared = {f.name: f.kind for f in manifest.inputs}
+        numbers, words = (tuple(f.name for f in manifest.inputs if f.kind == kind) for kind in ("number", "word"))
+        try:
+            given = inputs(content)
+            if given == declared:
+                session = graph.session(packed(content, numbers), live=True)
+        except Exception as error:
+            raise InputError(f"{where}/{GRAPH} does not load: {[*str(error).splitlines(), ''][0]}") from error
         if given != declared:
             odd = sorted(name for name, _ in given.items() ^ declared.items())
             raise InputError(f"{where}: graph and manifest disagree on {odd}: export the policy again")
         return cls(
             manifest=manifest,
             session=session,
-            numbers=tuple(f.name for f in manifest.inputs if f.kind == "number"),
-            words=tuple(f.name for f in manifest.inputs if f.kind == "word"),
+            numbers=numbers,
+            words=words,
             required=_required(manifest),
         )
 
@@ -254,11 +256,11 @@ class Policy:
         if rows == 1:
             found = self._found([column[0] for column in columns], outputs)
         else:
-            # many columns are the one of missing numbers
-            made = {id(column): np.array(column).reshape(rows, 1) for column in columns[:split]}
+            table = np.empty((rows, split))
+            for at, column in enumerate(columns[:split]):
+                table[:, at] = column
             words = np.array(columns[split:], dtype=object).reshape(-1, rows, 1)
-            feeds = (*(made[id(column)] for column in columns[:split]), *words)
-            found = self._run(outputs, dict(zip(self.inputs, feeds, strict=True)), None)
+            found = self._run(outputs, _named_inputs(self, table, words), None)
         return [
             [answer.item()]
             if answer.size == 1 and name in QUOTE
@@ -321,6 +323,11 @@ class Policy:
             "policy": self.manifest.name,
             "digest": self.digest,
         }
+
+
+def _named_inputs(policy: Policy, table: NDArray[np.float64], words: NDArray[np.object_]) -> dict[str, NDArray[Any]]:
+    """Return what a session takes. table: (N, numbers). words: (words, N, 1)."""
+    return {NUMBERS: table, **dict(zip(policy.words, words, strict=True))}
 
 
 def _required(manifest: Manifest) -> frozenset[str]:
