@@ -1,6 +1,6 @@
 """One signature for the single quotes that are priced in one round of the event loop.
 
-A signature takes a fifth of the time of a quote. Requests that wait together are priced one right after the other, so
+A signature takes as long as a fifth of the graph. Requests that wait together are priced one right after the other, so
 they share one, as the quotes of a page do: each token stands alone (`signatures`). A quote that nobody waits beside is
 signed by itself, at once.
 """
