@@ -24,19 +24,14 @@ Ask = Callable[..., httpx.Response]
 
 
 def endpoint(policy: Policy, clock: Callable[[], float] = lambda: NOON, **settings: Any) -> Endpoint:
-    """Return an endpoint on one policy.
-
-    settings: fields of `Parts`, and `access`, `deadline`, `queue`, `limits`, `together`.
-    """
+    """Return an endpoint on one policy; settings: fields of `Parts`, and `access`, `deadline`, `queue`, `limits`."""
     access = settings.pop("access", Access())
     deadline, queue = settings.pop("deadline", 60.0), settings.pop("queue", 32)
     limits, shared = settings.pop("limits", Limits()), settings.pop("shared", None)
-    together = settings.pop("together", True)
     parts = Parts(live=settings.pop("live", Fixed(Held(policy))), **settings)
     quoter = Quoter(parts, Disclosures.read(), clock=clock)
     cells = Cells(shared) if isinstance(shared, Path) else Cells()
-    gate = Gate(queue, 4)
-    made = Endpoint(quoter, gate=gate, access=access, cells=cells, deadline=deadline, limits=limits, together=together)
+    made = Endpoint(quoter, gate=Gate(queue, 4), access=access, cells=cells, deadline=deadline, limits=limits)
     made.started = True
     return made
 

@@ -94,13 +94,6 @@ def test_what_is_switched_off_is_told_as_absent() -> None:
     assert not Path("keys/quotes.key").exists()
 
 
-def test_single_quotes_share_a_signature_unless_told_not_to() -> None:
-    """Where a checkout wants JSON Web Tokens (`--jwt`), or nothing is signed, there is no round to sign."""
-    assert compose.endpoint(SETTINGS).seals is not None
-    assert compose.endpoint(replace(SETTINGS, jwt=True)).seals is None
-    assert compose.endpoint(replace(SETTINGS, quote_key=None)).seals is None
-
-
 def test_the_public_file_must_hold_the_key() -> None:
     """A checkout verifies by the file beside the key: one of another key is refused, and one of both trusts both."""
     path, old = Path("keys/quotes.key"), Ed25519PrivateKey.generate()

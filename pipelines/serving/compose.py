@@ -73,7 +73,6 @@ def assembled(made: Parts, settings: Settings, cells: Cells) -> Endpoint:
         deadline=settings.deadline,
         limits=Limits(sockets=settings.sockets),
         origins=tuple(filter(None, settings.origins.split(","))),
-        together=not settings.jwt,
     )
 
 

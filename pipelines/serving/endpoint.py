@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,6 @@ from pipelines.serving.overload import Deadline, busy
 from pipelines.serving.problems import MEDIA, Problem
 from pipelines.serving.quoting import Quoter
 from pipelines.serving.runtime import RequestError
-from pipelines.serving.seals import Seals
 from pipelines.serving.sockets import Sockets
 
 if TYPE_CHECKING:
@@ -41,12 +40,10 @@ class Endpoint(Described):
 
     def __init__(
         self, quoter: Quoter, *, gate: Gate, access: Access, cells: Cells, deadline: float = 1.0,
-        limits: Limits | None = None, origins: tuple[str, ...] = (), together: bool = True,
+        limits: Limits | None = None, origins: tuple[str, ...] = (),
     ) -> None:  # fmt: skip
         super().__init__(quoter, gate, access, cells, limits or Limits())
         self.deadline = deadline
-        # together: single quotes of one round share a signature
-        self.seals = Seals(quoter.parts.signer) if together and quoter.parts.signer is not None else None
         self.sockets = Sockets(self, origins)
         self.give: Give | None = None  # what sends an answer whole, if the server has such a thing
         # path -> method -> route and the scope that its key needs
@@ -131,29 +128,16 @@ class Endpoint(Described):
         await self.gate.turn()
         late = late or deadline.passed
         answer = None if late else self.quoter.answer(begun, view)
-        if self.gate.inside == 1:  # nobody to share a round with, so there is none to wait for
-            (quote,) = await self._kept(self.quoter.alone(begun, answer, view, late))
-            return quote
-        # The graph runs for all of a round, then the rest for all of them: each finds the processor's caches warm.
-        await self.gate.turn()
-        made = self.quoter.alone(begun, answer, view, late, sign=self.seals is None)
-        kept = self._handed_over(made)  # first, so that the log is written while the round is signed
-        token = self.seals.take(made.unsigned[0]) if self.seals is not None and made.unsigned else None
-        (quote,) = await self._counted(made, kept)
-        if token is not None:
-            quote["signature"] = await token  # it is there by now, as a rule
+        if self.gate.inside > 1:
+            # The graph runs for all of a round, then the rest for all of them: each finds the processor's caches warm.
+            await self.gate.turn()
+        (quote,) = await self._kept(self.quoter.alone(begun, answer, view, late))
         return quote
 
     async def _kept(self, made: Page) -> list[Any]:
         """Return quotes once they are logged and counted."""
-        return await self._counted(made, self._handed_over(made))
-
-    def _handed_over(self, made: Page) -> Awaitable[Any] | None:
-        return None if self.parts.log is None else self.parts.log.quoted(*made.records)
-
-    async def _counted(self, made: Page, kept: Awaitable[Any] | None) -> list[Any]:
-        if kept is not None:
-            await kept
+        if self.parts.log is not None:
+            await self.parts.log.quoted(*made.records)
         for counted in made.counted:
             self.cells.quote(*counted)
         return made.quotes

@@ -34,15 +34,11 @@ _log = logging.getLogger("pricewright")
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Quotes as they are told, the records to log of them, and what is counted: (guardrail, rung, fallback) each.
-
-    unsigned: the facts of those that the caller asked to sign itself, by their places among the quotes.
-    """
+    """Quotes as they are told, the records to log of them, and what is counted: (guardrail, rung, fallback) each."""
 
     quotes: list[Facts]
     records: list[Facts]
     counted: list[tuple[str, str, str | None]]
-    unsigned: dict[int, Facts]
 
 
 class Begun(NamedTuple):
@@ -103,14 +99,11 @@ class Quoter:
             _log.exception("the graph of %s failed; the list price is quoted", view.facts["name"])
             return None
 
-    def alone(self, begun: Begun, answer: Any, view: View, late: bool = False, sign: bool = True) -> Page:
-        """Return the page of one quote: what most requests ask for, so it is as short as it can be.
-
-        sign: sign it here; else the caller does, before it gives it out.
-        """
+    def alone(self, begun: Begun, answer: Any, view: View, late: bool = False) -> Page:
+        """Return the page of one quote: what most requests ask for, so it is as short as it can be."""
         one, row, now = begun
         fed = (view.fed_alone(row),) if self._keeps else ()
-        return self._quoted((one,), (row,), [answer], fed, view, now, late, sign)
+        return self._quoted((one,), (row,), [answer], fed, view, now, late)
 
     @property
     def _keeps(self) -> bool:
@@ -119,7 +112,7 @@ class Quoter:
 
     def _quoted(
         self, wanted: Sequence[Asked], rows: Sequence[Sequence[Any]], answers: list[Any],
-        fed: Sequence[dict[str, Any]], view: View, now: float, late: bool, sign: bool = True,
+        fed: Sequence[dict[str, Any]], view: View, now: float, late: bool,
     ) -> Page:  # fmt: skip
         """Return the quotes of answers. rows: inputs as they were fed. fed: the same by name, where they are kept."""
         texts, reason, until = self.disclosures, DEADLINE if late else UNPRICEABLE, self._valid_until(now)
@@ -132,15 +125,10 @@ class Quoter:
         names = self._pseudonyms(wanted)
         self._honour(wanted, rows, told, names, view, now)
         records: list[Facts] = []
-        unsigned: dict[int, Facts] = {}
         if fed:
             inputs = [*map(orjson.dumps, fed)]
             hashes = [hashlib.blake2b(text, digest_size=16).hexdigest() for text in inputs]
-            unsigned = self._to_sign(wanted, told, names, hashes, view, int(now) + self.validity)
-            if sign and unsigned and self.parts.signer is not None:
-                for at, token in zip(unsigned, self.parts.signer.sign([*unsigned.values()]), strict=True):
-                    told[at]["signature"] = token
-                unsigned = {}
+            self._sign(wanted, told, names, hashes, view, int(now) + self.validity)
             if self.parts.log is not None:
                 shadows = priced(self.parts.live.shadow, [one.context for one in wanted])
                 records = [
@@ -163,7 +151,7 @@ class Quoter:
             (q["guardrail"] or "repeat", "none" if a is None or q["repeat"] else view.rungs[a[2]], q["fallback"])
             for q, a in zip(told, answers, strict=True)
         ]
-        return Page(told, records, counted, unsigned)
+        return Page(told, records, counted)
 
     def curve(self, one: Asked, view: View) -> Facts:
         """Return what stands behind the quote of a context; nobody is offered it. Raises RequestError."""
@@ -214,18 +202,17 @@ class Quoter:
             if (one.item, name, view.currency) == (shown["item"], shown["shopper"], shown["currency"]):
                 quotes.again(quote, shown, one.token, view)
 
-    def _to_sign(
+    def _sign(
         self, wanted: Sequence[Asked], told: list[Facts], names: list[str | None], hashes: list[str], view: View,
         expires: int,
-    ) -> dict[int, Facts]:  # fmt: skip
-        """Return what is to be signed of each new quote; a repeat keeps the signature that it came with."""
+    ) -> None:  # fmt: skip
+        """Sign what is new; a repeat keeps the signature that it came with."""
         if self.parts.signer is None:
-            return {}
-        return {
-            at: quotes.signed(quote, wanted[at], names[at], view, hashes[at], expires)
-            for at, quote in enumerate(told)
-            if not quote["repeat"]
-        }
+            return
+        new = [at for at, quote in enumerate(told) if not quote["repeat"]]
+        facts = [quotes.signed(told[at], wanted[at], names[at], view, hashes[at], expires) for at in new]
+        for at, token in zip(new, self.parts.signer.sign(facts), strict=True):
+            told[at]["signature"] = token
 
     def _valid_until(self, now: float) -> str:
         second = int(now)

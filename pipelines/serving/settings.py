@@ -18,10 +18,10 @@ class Settings:
     """What an endpoint is started with; `python -m pipelines.serving --help` says what each means.
 
     policy, unsigned: one folder to quote by, whatever is deployed, and whether it may lack a signature. quote_key, log:
-    None: quotes are not signed, not logged. jwt: no single quote shares a signature. deadline, bucket, drain,
-    drain_delay: seconds. watch, shadow: follow the registry in a process beside the workers, its challenger too.
-    worker: which of the workers this process is. shared: the folder that they share while they run. lifeline: a pipe of
-    the process that started this worker; it closes when that one is gone.
+    None: quotes are not signed, not logged. deadline, bucket, drain, drain_delay: seconds. watch, shadow: follow the
+    registry in a process beside the workers, its challenger too. worker: which of the workers this process is. shared:
+    the folder that they share while they run. lifeline: a pipe of the process that started this worker; it closes when
+    that one is gone.
     """
 
     policy: Path | None = None
@@ -29,7 +29,6 @@ class Settings:
     public_key: Path = Path("keys/policy.pub")
     secret: Path = Path("keys/shoppers.secret")
     quote_key: Path | None = Path("keys/quotes.key")
-    jwt: bool = False
     log: Path | None = Path("data/decisions")
     sync: str = "interval"
     bucket: float = 86_400.0
@@ -109,7 +108,6 @@ _OPTIONS: dict[str, tuple[Callable[[str], Any], str]] = {
     "drain_delay": (float, "seconds to go on answering after SIGTERM with /ready at 503, until balancers have noticed"),
 }
 _SWITCHES = {
-    "jwt": "sign every single quote as a JSON Web Token; else those of one moment share a signature, as on a page",
     "unsigned": "let --policy be a folder without a signature, for trying things out",
     "watch": "start `python -m pipelines.deploy --watch` beside the workers: a promoted policy quotes within seconds",
     "shadow": "with --watch: let the challenger price the same requests, unseen and logged",

@@ -2,10 +2,9 @@ r"""Signed quotes: a token that a checkout verifies without asking anybody, so t
 
 A token has three parts: `base64url(header).base64url(facts).base64url(seal)`. That of a quote made alone is a JSON Web
 Token (RFC 7519), its seal an Ed25519 signature (RFC 8037) over the two parts before it. A signature takes as long as a
-page needs for two quotes, so a page is signed once, and so is a round of single quotes (`seals`): over the root of a
-hash tree (`merkle`) that has these two parts of each quote for its leaves. The seal is then the page's signature and
-the quote's path, and the header says `EdDSA-page`. A token of a page stands alone as well. Offline, a few lines are
-enough for both (docs/decisions.md):
+page needs for two quotes, so a page is signed once, over the root of a hash tree (`merkle`) that has these two parts of
+each quote for its leaves: the seal is then the page's signature and the quote's path, and the header says `EdDSA-page`.
+A token of a page stands alone as well. Offline, a few lines are enough for both (docs/decisions.md):
 
     head, facts, seal = token.split(".")
     unpacked = lambda part: base64.urlsafe_b64decode(part + "==")
