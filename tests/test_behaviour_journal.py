@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import json
 import random
 import signal
 import sqlite3
@@ -18,6 +20,7 @@ from hypothesis import strategies as st
 
 from pipelines.behaviour.journal import DurableState
 from pipelines.behaviour.measures import Event
+from pipelines.behaviour.settled import read
 from pipelines.behaviour.state import DUPLICATE, TAKEN, FeatureState
 from pipelines.errors import InputError
 from tests.test_behaviour_state import ITEMS, SHOPPERS, answer, bare, differing, feature_set, happenings, questions
@@ -65,6 +68,37 @@ def test_a_snapshot_empties_the_journal_and_forgets(tmp_path: Path) -> None:
     again.close()
     with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as file:
         assert [] == file.execute("SELECT * FROM history WHERE key LIKE '%old%'").fetchall()
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_opening_leaves_the_collector_as_it_was(tmp_path: Path, collecting: bool) -> None:
+    """No garbage is looked for while histories are read; afterwards, and after a failure, it is as before."""
+    features = feature_set()
+    durable = DurableState(tmp_path / "state.db", features)
+    durable.add(bare(HALF, "a"))
+    durable.close()
+    was = gc.isenabled()
+    try:
+        (gc.enable if collecting else gc.disable)()
+        DurableState(tmp_path / "state.db", features).close()
+        assert collecting == gc.isenabled()
+        with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as file:
+            file.execute("INSERT INTO history VALUES ('shopper', '\"s\"', 0, '[')")
+            file.commit()
+        with pytest.raises(InputError, match="damaged"):
+            DurableState(tmp_path / "state.db", features)
+        assert collecting == gc.isenabled()
+    finally:
+        (gc.enable if was else gc.disable)()
+
+
+def test_numbers_that_json_has_no_word_for_come_back() -> None:
+    """Python writes NaN and infinity, and so they are read."""
+    for value in ([1.5, "a"], [float("inf"), -float("inf")], 2**70):
+        assert value == read(json.dumps(value))
+    assert "nan" == str(read(json.dumps(float("nan"))))
+    with pytest.raises(ValueError, match="Expecting"):
+        read("[")
 
 
 def test_an_event_keeps_the_facts_its_item_had(tmp_path: Path) -> None:
@@ -169,6 +203,7 @@ from pathlib import Path
 from pipelines.behaviour.journal import DurableState
 from pipelines.behaviour.definitions import Feature, FeatureSet, ENTITIES
 from pipelines.behaviour.measures import Event
+from pipelines.behaviour.settled import read
 
 define = {f"{e}_views": Feature(entity=e, aggregate="count", meaning="x") for e in ENTITIES}
 features = FeatureSet(define, dict.fromkeys(ENTITIES, "400d"), "60s")

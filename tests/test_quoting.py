@@ -217,8 +217,9 @@ class _Odd:
 
     def __init__(self, price: float | None, session: Any) -> None:
         self.price, self.session = price, session
+        self._sess = self
 
-    def run(self, outputs: Sequence[str], feed: dict[str, Any]) -> list[Any]:
+    def run(self, outputs: Sequence[str], feed: dict[str, Any], options: Any) -> list[Any]:
         if self.price is None:
             raise RuntimeError("the graph broke")
         return [

@@ -25,16 +25,21 @@ from pipelines.serving.runtime import Policy, RequestError
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    folder = tmp_path_factory.mktemp("policy")
-    tiny_policy(folder)
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made: Path = tmp_path_factory.mktemp("policy")
+    tiny_policy(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def policy(folder: Path) -> Policy:
     return Policy.load(folder)
 
 
-def test_quote_is_what_the_graph_says(policy: Policy) -> None:
+def test_quote_is_what_the_graph_says(policy: Policy, folder: Path) -> None:
     """A quote holds the graph's own answers, with currency, policy and digest beside them."""
     (quote,) = policy.quote([REQUEST])
-    told = graph.run(policy.session, {name: [value] for name, value in REQUEST.items()})
+    told = graph.run(graph.session(folder / GRAPH), {name: [value] for name, value in REQUEST.items()})
     for name in ("price", "multiplier", "purchase_probability", "expected_profit", "price_sensitivity"):
         assert told[name][0] == quote[name]
     assert ("EUR", 24.99, "tiny", policy.digest) == tuple(

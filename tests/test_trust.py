@@ -23,6 +23,7 @@ from pipelines.manifest import GRAPH, MANIFEST, Manifest
 from pipelines.serving import trust
 from pipelines.serving.golden import GOLDEN
 from pipelines.serving.keys import name_of
+from pipelines.serving.packed import packed
 from pipelines.serving.trust import LARGEST, SIGNATURE, UntrustedError, public_keys, sealed, verified
 
 KEY = Ed25519PrivateKey.from_private_bytes(b"k" * 32)
@@ -279,9 +280,10 @@ def test_what_is_judged_is_what_runs(folder: Path, tmp_path: Path, monkeypatch: 
     held, real = sealed(folder, KEYS), graph.session
     shutil.copy(tmp_path / "other" / GRAPH, folder / GRAPH)
     loaded = []
-    monkeypatch.setattr(graph, "session", lambda content: loaded.append(content) or real(content))
+    monkeypatch.setattr(graph, "session", lambda content, **how: loaded.append(content) or real(content, **how))
     assert 22.5 == held.policy().quote([REQUEST])[0]["price"]
-    assert [held.graph] == loaded
+    numbers = [field.name for field in held.manifest.inputs if field.kind == "number"]
+    assert [packed(held.graph, numbers)] == loaded
 
 
 def test_public_keys(tmp_path: Path) -> None:

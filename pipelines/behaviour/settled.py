@@ -6,6 +6,8 @@ import json
 from bisect import bisect_left
 from typing import Any
 
+import orjson
+
 from pipelines.behaviour.history import History, decayed
 from pipelines.behaviour.layout import LATEST, START, STEP, Layout
 from pipelines.behaviour.series import Series
@@ -39,14 +41,22 @@ def encoded(history: History) -> str:
     return json.dumps([state, series], separators=(",", ":"))
 
 
+def read(text: str) -> Any:
+    """Return what JSON says that `json` wrote: by orjson, a few times as fast, which does not know NaN and infinity."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return json.loads(text)
+
+
 def decoded(layout: Layout, text: str) -> History:
     """Return the history that `encoded` wrote; raises ValueError, TypeError or KeyError if it is none."""
-    state, series = json.loads(text)
+    state, series = read(text)
     made = History(layout)
     if len(state) != len(layout.fresh) or (series and len(series) != len(layout.kinds)):
         raise ValueError("its length is wrong")
     made.changed = False
-    made.state = [_slot(value) for value in state]
+    made.state = [_slot(value) if type(value) is dict else value for value in state]
     if series:
         kinds = zip(layout.kinds, series, strict=True)
         made.series = [Series.of(kind, [(a, b) for a, b in kept]) if kept else None for kind, kept in kinds]
@@ -111,7 +121,5 @@ def _plain(slot: Any) -> Any:
     return {"key": list(slot)} if isinstance(slot, tuple) else slot
 
 
-def _slot(value: Any) -> Any:
-    if not isinstance(value, dict):
-        return value
+def _slot(value: dict[str, Any]) -> Any:
     return set(value["values"]) if "values" in value else tuple(value["key"])

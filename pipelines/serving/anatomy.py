@@ -9,6 +9,7 @@ Sources: onnx.proto (ONNX 1.23), and the wire format of Protocol Buffers.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final
 
 DOMAINS: Final = ("", "ai.onnx", "ai.onnx.ml")  # every operator in them is part of ONNX itself
@@ -59,6 +60,15 @@ def inspect(content: bytes) -> None:
     """
     if not _message(content, 0, len(content), "model", 0):
         raise OddGraphError("it holds no graph")
+
+
+def fields(content: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield what a message in content[at:end] holds: field number, and where its tag, its value and the next begin."""
+    while at < end:
+        tag, start = _varint(content, at, end, most=2)
+        stop, inner = _value(content, start, end, tag & 7)
+        yield tag >> 3, at, inner, stop
+        at = stop
 
 
 def _message(content: bytes, at: int, end: int, kind: str, depth: int) -> bool:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from pipelines import graph
 from pipelines.manifest import Field, Manifest
 from pipelines.serving.runtime import ANSWERS, Policy
 
@@ -72,11 +71,10 @@ def failure(policy: Policy, golden: Mapping[str, Any]) -> str | None:
 
 
 def _answers(policy: Policy, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    columns = {
-        f.name: [_given(context.get(f.name), f, policy.manifest) for context in asked] for f in policy.manifest.inputs
-    }
-    found = graph.run(policy.session, columns, ANSWERS)
-    return [{name: _plain(found[name][row]) for name in ANSWERS} for row in range(len(asked))]
+    fields = {f.name: f for f in policy.manifest.inputs}
+    columns = [[_given(context.get(n), fields[n], policy.manifest) for context in asked] for n in policy.inputs]
+    found = zip(*policy.answers(columns, ANSWERS), strict=True)
+    return [{name: _plain(value) for name, value in zip(ANSWERS, row, strict=True)} for row in found]
 
 
 def _given(value: Any, field: Field, manifest: Manifest) -> Any:

@@ -24,14 +24,17 @@ class Gate:
         self.inside = self.pages_inside = self.refused = 0
         self._page = asyncio.Lock()
 
-    def look(self) -> None:
-        """Refuse with Problem 503 where there is no place: before a body is read, which takes none."""
-        if self.inside >= self.most:
-            raise self._full()
+    def refuses(self) -> bool:
+        """Return whether there is no place; that counts as a refusal."""
+        if self.inside < self.most:
+            return False
+        self.refused += 1
+        return True
 
     def enter(self) -> None:
         """Take a place; Problem 503 where there is none. Whoever entered must leave."""
-        self.look()
+        if self.refuses():
+            raise busy()
         self.inside += 1
 
     def leave(self) -> None:
@@ -41,7 +44,8 @@ class Gate:
     def enter_page(self) -> None:
         """Take one of the few places of pages, which are held while a large body comes in as well."""
         if self.pages_inside >= self.pages:
-            raise self._full()
+            self.refused += 1
+            raise busy()
         self.pages_inside += 1
 
     def leave_page(self) -> None:
@@ -59,9 +63,10 @@ class Gate:
             await _NEXT_ROUND
             yield
 
-    def _full(self) -> Problem:
-        self.refused += 1
-        return Problem(503, "as many requests as can be priced in time are waiting", headers={"Retry-After": "1"})
+
+def busy() -> Problem:
+    """Return what whoever finds no place is told."""
+    return Problem(503, "as many requests as can be priced in time are waiting", headers={"Retry-After": "1"})
 
 
 class _Round:

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
 
@@ -39,6 +39,14 @@ class Page:
     quotes: list[Facts]
     records: list[Facts]
     counted: list[tuple[str, str, str | None]]
+
+
+class Begun(NamedTuple):
+    """A context on its own. row: the inputs as they are fed. now: when its price was asked for."""
+
+    one: Asked
+    row: list[Any]
+    now: float
 
 
 class Quoter:
@@ -70,26 +78,56 @@ class Quoter:
 
         Raises RequestError, whose `row` says which context, for a wrong type or an impossible value.
         """
-        now, texts = self.clock(), self.disclosures
+        now = self.clock()
         self._prepare(wanted, now)
         columns = view.policy.columns([one.context for one in wanted])
-        rows = list(zip(*columns, strict=True))
-        answers = [None] * len(rows) if late else self._answers(view.policy, columns)
+        answers = [None] * len(wanted) if late else self._answers(view.policy, columns)
+        fed = view.fed(columns) if self._keeps else ()
+        return self._quoted(wanted, list(zip(*columns, strict=True)), answers, fed, view, now, late)
+
+    def begun(self, one: Asked, view: View) -> Begun:
+        """Return a context as it will be fed. Raises RequestError."""
+        now = self.clock()
+        self._prepare((one,), now)
+        return Begun(one, view.policy.row(one.context), now)
+
+    def answer(self, begun: Begun, view: View) -> Any:
+        """Return what the graph says of one context, or None."""
+        try:
+            return view.policy.answer(begun.row, OUTPUTS)
+        except Exception:  # whatever a graph does, a shopper sees a price
+            _log.exception("the graph of %s failed; the list price is quoted", view.facts["name"])
+            return None
+
+    def alone(self, begun: Begun, answer: Any, view: View, late: bool = False) -> Page:
+        """Return the page of one quote: what most requests ask for, so it is as short as it can be."""
+        one, row, now = begun
+        fed = (view.fed_alone(row),) if self._keeps else ()
+        return self._quoted((one,), (row,), [answer], fed, view, now, late)
+
+    @property
+    def _keeps(self) -> bool:
+        """Whether inputs are kept, or a hash of them."""
+        return self.parts.signer is not None or self.parts.log is not None
+
+    def _quoted(
+        self, wanted: Sequence[Asked], rows: Sequence[Sequence[Any]], answers: list[Any],
+        fed: Sequence[dict[str, Any]], view: View, now: float, late: bool,
+    ) -> Page:  # fmt: skip
+        """Return the quotes of answers. rows: inputs as they were fed. fed: the same by name, where they are kept."""
+        texts, reason, until = self.disclosures, DEADLINE if late else UNPRICEABLE, self._valid_until(now)
+        ids = quotes.ids(len(rows), now)
+        told = []
         for at, one in enumerate(wanted):
             if one.instead is not None:
                 answers[at] = None
-        reason, until = DEADLINE if late else UNPRICEABLE, self._valid_until(now)
-        ids = quotes.ids(len(rows), now)
-        told = [
-            quotes.told(one, row, answer, view, one.instead or reason, quote_id, until, texts)
-            for one, row, answer, quote_id in zip(wanted, rows, answers, ids, strict=True)
-        ]
+            told.append(quotes.told(one, rows[at], answers[at], view, one.instead or reason, ids[at], until, texts))
         names = self._pseudonyms(wanted)
         self._honour(wanted, rows, told, names, view, now)
         records: list[Facts] = []
-        if self.parts.signer is not None or self.parts.log is not None:
-            fed = [*map(orjson.dumps, view.fed(columns))]
-            hashes = [hashlib.blake2b(inputs, digest_size=16).hexdigest() for inputs in fed]
+        if fed:
+            inputs = [*map(orjson.dumps, fed)]
+            hashes = [hashlib.blake2b(text, digest_size=16).hexdigest() for text in inputs]
             self._sign(wanted, told, names, hashes, view, int(now) + self.validity)
             if self.parts.log is not None:
                 shadows = priced(self.parts.live.shadow, [one.context for one in wanted])
@@ -99,7 +137,7 @@ class Quoter:
                         ids[i],
                         wanted[i],
                         rows[i],
-                        orjson.Fragment(fed[i]),
+                        orjson.Fragment(inputs[i]),
                         answers[i],
                         names[i],
                         hashes[i],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +21,7 @@ from pipelines import graph
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH, Manifest
 from pipelines.policy import QUOTE, TERMS_OF_SALE
+from pipelines.serving.packed import NUMBERS, inputs, packed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -54,12 +55,31 @@ class RequestError(InputError):
         self.field, self.detail, self.row = field, detail, row
 
 
+@dataclass(frozen=True, slots=True)
+class _Feed:
+    """What a graph is fed with for one request, to be filled again and again: to make it anew costs more than to fill.
+
+    numbers, words: a place for each input of the kind. named: the same memory as the session takes it.
+    """
+
+    numbers: NDArray[np.float64]
+    words: NDArray[np.object_]
+    named: dict[str, NDArray[Any]]
+
+    @classmethod
+    def of(cls, policy: Policy) -> Self:
+        """Return an empty feed of a policy."""
+        numbers, words = np.empty(len(policy.numbers)), np.empty(len(policy.words), dtype=object)
+        return cls(numbers, words, _named_inputs(policy, numbers.reshape(1, -1), words.reshape(-1, 1, 1)))
+
+
 @dataclass(frozen=True)
 class Policy:
     """A verified policy graph and its manifest.
 
-    numbers, words: the graph's inputs by type. required: those that a request must bring. Where the manifest knows no
-    list prices, a request needs none, and may bring none but 1: the rungs are prices.
+    session: of the graph whose numbers are one input (`packed`). numbers, words: its inputs by type. required: those
+    that a request must bring. Where the manifest knows no list prices, a request needs none, and may bring none but 1:
+    the rungs are prices.
     """
 
     manifest: Manifest
@@ -89,23 +109,49 @@ class Policy:
 
         Raises InputError where the graph does not load, or its inputs are not those of the manifest.
         """
-        try:
-            session = graph.session(content)
-        except Exception as error:
-            raise InputError(f"{where}/{GRAPH} does not load: {str(error).splitlines()[0]}") from error
-        kinds = {"tensor(double)": "number", "tensor(string)": "word"}
-        given = {i.name: kinds.get(i.type, i.type) for i in session.get_inputs()}
         declared = {f.name: f.kind for f in manifest.inputs}
+        numbers, words = (tuple(f.name for f in manifest.inputs if f.kind == kind) for kind in ("number", "word"))
+        try:
+            given = inputs(content)
+            if given == declared:
+                session = graph.session(packed(content, numbers), live=True)
+        except Exception as error:
+            raise InputError(f"{where}/{GRAPH} does not load: {[*str(error).splitlines(), ''][0]}") from error
         if given != declared:
             odd = sorted(name for name, _ in given.items() ^ declared.items())
             raise InputError(f"{where}: graph and manifest disagree on {odd}: export the policy again")
         return cls(
             manifest=manifest,
             session=session,
-            numbers=tuple(f.name for f in manifest.inputs if f.kind == "number"),
-            words=tuple(f.name for f in manifest.inputs if f.kind == "word"),
+            numbers=numbers,
+            words=words,
             required=_required(manifest),
         )
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The graph's inputs in the order of `columns`."""
+        return (*self.numbers, *self.words)
+
+    @cached_property
+    def _free(self) -> frozenset[str]:
+        """The numbers that may be missing and have no bounds."""
+        return frozenset(self.numbers) - self.required - _CHECKED - {"list_price"}
+
+    @cached_property
+    def _feeds(self) -> list[_Feed]:
+        """Feeds of one request that no thread uses now."""
+        return []
+
+    @cached_property
+    def _run(self) -> Callable[..., list[NDArray[Any]]]:
+        """The call of the session itself.
+
+        `InferenceSession.run` looks through all names and types of the inputs first, which takes as long as a seventh
+        of the graph; here they were compared with the manifest's once, when the policy was loaded.
+        """
+        run: Callable[..., list[NDArray[Any]]] = self.session._sess.run
+        return run
 
     @cached_property
     def digest(self) -> str:
@@ -120,21 +166,59 @@ class Policy:
         """
         if not rows:
             return []
+        if len(rows) == 1:
+            return [self._told(rows[0], *self.answer(self.row(rows[0]), ANSWERS))]
         told = zip(*self.answers(self.columns(rows)), strict=True)
         return [self._told(row, *values) for row, values in zip(rows, told, strict=True)]
+
+    def row(self, request: Mapping[str, Any]) -> list[Any]:
+        """Return what the graph is fed with for one request, `numbers` first, then `words`.
+
+        Most requests come alone, so it is as short as it can be. Raises RequestError.
+        """
+        if type(request) is not dict and not isinstance(request, Mapping):
+            raise RequestError(None, f"a request is an object of named fields, not {_named(request)}")
+        get, free = request.get, self._free
+        row: list[Any] = [
+            value
+            if type(value := get(name)) is float and name in free and -_HUGE <= value <= _HUGE
+            else math.nan
+            if value is None and name in free
+            else self._number(value, name)
+            for name in self.numbers
+        ]
+        row += [
+            value if type(value := get(name)) is str and value.isascii() else self._word(value, name)
+            for name in self.words
+        ]
+        return row
+
+    def answer(self, row: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
+        """Return the graph's outputs for one request, of `QUOTE` alone; `row` as `row` gives it."""
+        return [found.item() for found in self._found(row, outputs)]
+
+    def _found(self, row: Sequence[Any], outputs: Sequence[str]) -> list[NDArray[Any]]:
+        split, feeds = len(self.numbers), self._feeds
+        try:
+            feed = feeds.pop()
+        except IndexError:  # all are in use, by other threads
+            feed = _Feed.of(self)
+        feed.numbers[:], feed.words[:] = row[:split], row[split:]
+        found = self._run(outputs, feed.named, None)
+        feeds.append(feed)  # what was found has memory of its own
+        return found
 
     def columns(self, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
         """Return what the graph is fed with, a column per input, `numbers` first, then `words`.
 
         Raises RequestError, whose `row` says which request, for a wrong type or an impossible value.
         """
+        if len(rows) == 1:
+            return [[value] for value in self.row(rows[0])]
         for at, row in enumerate(rows):
             if type(row) is not dict and not isinstance(row, Mapping):
                 raise RequestError(None, f"a request is an object of named fields, not {_named(row)}", at)
-        if len(rows) == 1:  # most requests; so it is as short as it can be
-            get = rows[0].get
-            return [[self._number(get(n), n)] for n in self.numbers] + [[self._word(get(n), n)] for n in self.words]
-        names = (*self.numbers, *self.words)
+        names = self.inputs
         table = zip(*[map(row.get, names) for row in rows], strict=True)
         split, missing = len(self.numbers), [math.nan] * len(rows)
         return [
@@ -169,14 +253,14 @@ class Policy:
     def answers(self, columns: Sequence[Sequence[Any]], outputs: Sequence[str] = ANSWERS) -> list[list[Any]]:
         """Return the graph's outputs, a list with an entry for each request each; `columns` as `columns` gives them."""
         split, rows = len(self.numbers), len(columns[0])
-        # views of one block per type are cheaper than an array each, unless many are the one column of missing numbers
-        numbers: Iterable[NDArray[Any]] = np.array(columns[:split]).reshape(split, rows, 1) if rows == 1 else ()
-        if rows > 1:
-            made = {id(column): np.array(column).reshape(rows, 1) for column in columns[:split]}
-            numbers = [made[id(column)] for column in columns[:split]]
-        words = np.array(columns[split:], dtype=object).reshape(-1, rows, 1)
-        feed = dict(zip((*self.numbers, *self.words), (*numbers, *words), strict=True))
-        found = self.session.run(outputs, feed)
+        if rows == 1:
+            found = self._found([column[0] for column in columns], outputs)
+        else:
+            table = np.empty((rows, split))
+            for at, column in enumerate(columns[:split]):
+                table[:, at] = column
+            words = np.array(columns[split:], dtype=object).reshape(-1, rows, 1)
+            found = self._run(outputs, _named_inputs(self, table, words), None)
         return [
             [answer.item()]
             if answer.size == 1 and name in QUOTE
@@ -239,6 +323,11 @@ class Policy:
             "policy": self.manifest.name,
             "digest": self.digest,
         }
+
+
+def _named_inputs(policy: Policy, table: NDArray[np.float64], words: NDArray[np.object_]) -> dict[str, NDArray[Any]]:
+    """Return what a session takes. table: (N, numbers). words: (words, N, 1)."""
+    return {NUMBERS: table, **dict(zip(policy.words, words, strict=True))}
 
 
 def _required(manifest: Manifest) -> frozenset[str]:

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 class View:
     """What quotes tell of a policy, and where its inputs stand.
 
-    sorted_inputs, in_order: their names sorted, and what brings the columns of `Policy.columns` into that order.
-    personal: which of them are personal data. switch, least, most, cost, chance, list_price: the places of the terms of
-    sale. rungs: the ladder in words, and last, where an index of -1 finds it, that there is none; meant: likewise as
-    multipliers, last the one of last resort. alone: it has one price only, so nothing decides. explores: chance may
-    decide.
+    sorted_inputs, blank, in_order: their names sorted, these with nothing, and what brings the columns of
+    `Policy.columns`, or a `Policy.row`, into that order. personal: which of them are personal data. switch, least,
+    most, cost, chance, list_price: the places of the terms of sale. rungs: the ladder in words, and last, where an
+    index of -1 finds it, that there is none; meant: likewise as multipliers, last the one of last resort. alone: it has
+    one price only, so nothing decides. explores: chance may decide.
     """
 
     policy: Policy
@@ -38,6 +38,7 @@ class View:
     rungs: tuple[str, ...]
     meant: tuple[float, ...]
     sorted_inputs: tuple[str, ...]
+    blank: dict[str, Any]
     in_order: Callable[[Sequence[Any]], tuple[Any, ...]]
     names: frozenset[str]
     personal: tuple[int, ...]
@@ -67,6 +68,7 @@ class View:
             meant=(*manifest.terms.ladder, manifest.terms.fallback),
             rungs=(*(f"{rung:g}" for rung in manifest.terms.ladder), "none"),
             sorted_inputs=tuple(sorted(inputs)),
+            blank=dict.fromkeys(sorted(inputs)),
             in_order=itemgetter(*(place[name] for name in sorted(inputs))),
             names=frozenset(inputs),
             personal=tuple(place[f.name] for f in manifest.inputs if f.personal),
@@ -83,12 +85,17 @@ class View:
     def fed(self, columns: Sequence[Sequence[Any]]) -> list[dict[str, Any]]:
         """Return the inputs of each request by name, sorted, of columns as `Policy.columns` gives them."""
         names, found = self.sorted_inputs, []
-        blank = dict.fromkeys(names)  # to copy and fill it is cheaper than to make a dictionary grow
         for row in zip(*self.in_order(columns), strict=True):
-            inputs: dict[str, Any] = blank.copy()
+            inputs = self.blank.copy()  # to copy and fill it is cheaper than to make a dictionary grow
             inputs.update(zip(names, row, strict=False))  # each has one column; to look would double the time
             found.append(inputs)
         return found
+
+    def fed_alone(self, row: Sequence[Any]) -> dict[str, Any]:
+        """Return the same of one request, of a row as `Policy.row` gives it."""
+        inputs = self.blank.copy()
+        inputs.update(zip(self.sorted_inputs, self.in_order(row), strict=False))
+        return inputs
 
     def instead(self, list_price: float) -> float:
         """Return the price of last resort: the list price, or what stands in its place where there is none."""

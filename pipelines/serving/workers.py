@@ -60,6 +60,7 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
     """Answer until SIGTERM or SIGINT; then finish what is in flight, in bounded time."""
     import uvicorn
 
+    from pipelines.serving import whole
     from pipelines.serving.slow_clients import Bounded
 
     class Server(uvicorn.Server):
@@ -95,6 +96,7 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
             else:
                 self.should_exit = True
 
+    application.give = whole.give
     config = uvicorn.Config(
         application,
         http="httptools",

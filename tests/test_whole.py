@@ -1,0 +1,106 @@
+"""Answers in one write, from an endpoint that was started for real, over a socket."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live import asking, endpoint
+from policies import REQUEST, tiny_policy
+from processes import started
+
+from pipelines.serving.limits import Limits
+from pipelines.serving.runtime import Policy
+from pipelines.serving.whole import give
+
+BODY = json.dumps(REQUEST).encode()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made: Path = tmp_path_factory.mktemp("policy")
+    tiny_policy(made)
+    return made
+
+
+@pytest.fixture(scope="module")
+def port(folder: Path) -> Iterator[int]:
+    with started(folder, "--policy", ".", "--unsigned") as (_, port):
+        yield port
+
+
+def _request(method: str, path: str, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: shop", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def _answer(connection: socket.socket, head_only: bool = False) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers and body of the next answer."""
+    text = b""
+    while b"\r\n\r\n" not in text:
+        text += connection.recv(65536) or pytest.fail("the server hung up")
+    head, body = text.split(b"\r\n\r\n", 1)
+    first, *lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines)
+    assert len(headers) == len(lines), "each comes once"
+    while not head_only and len(body) < int(headers["content-length"]):
+        body += connection.recv(65536) or pytest.fail("the server hung up")
+    return int(first.split()[1]), headers, body
+
+
+def test_answers_follow_each_other_on_a_connection(port: int, folder: Path) -> None:
+    """What comes over the wire has the headers that it has through ASGI, the date beside them, and nothing is left."""
+    plain = asking(endpoint(Policy.load(folder)))("POST", "/quote", json=REQUEST)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.settimeout(20)
+        for _ in range(3):
+            connection.sendall(_request("POST", "/quote", BODY))
+            status, headers, body = _answer(connection)
+            assert (200, {*plain.headers, "date"}) == (status, set(headers))
+            assert (plain.json()["price"], len(body)) == (json.loads(body)["price"], int(headers["content-length"]))
+        connection.sendall(_request("POST", "/quote", b"{"))
+        status, headers, body = _answer(connection)
+        assert (400, "application/problem+json") == (status, headers["content-type"])
+        connection.sendall(_request("HEAD", "/live"))
+        status, headers, body = _answer(connection, head_only=True)
+        assert (200, b"") == (status, body)
+        connection.sendall(_request("POST", "/quote", BODY) * 3)  # all before the first is answered
+        assert [200] * 3 == [_each(connection) for _ in range(3)]
+
+
+def _each(connection: socket.socket) -> int:
+    """Return the status of the next answer, byte for byte, since another may follow in the same packet."""
+    text = b""
+    while not text.endswith(b"\r\n\r\n"):
+        text += connection.recv(1)
+    size = int(text.split(b"content-length: ")[1].split(b"\r\n")[0])
+    while size:
+        size -= len(connection.recv(size))
+    return int(text.split()[1])
+
+
+def test_a_connection_ends_where_it_must(port: int) -> None:
+    """Where the caller asks for it, in HTTP/1.0, and after a body that was too large to read: said, and done."""
+    for request, expected in (
+        (_request("POST", "/quote", BODY, "Connection: close"), 200),
+        (_request("POST", "/quote", BODY).replace(b"HTTP/1.1", b"HTTP/1.0"), 200),
+        (_request("POST", "/quote", b" " * (Limits().body + 1)), 413),
+    ):
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.settimeout(20)
+            connection.sendall(request)
+            status, headers, _ = _answer(connection)
+            assert (expected, "close") == (status, headers["connection"].lower())
+            assert b"" == connection.recv(1)
+
+
+def test_another_server_gets_the_messages_of_asgi() -> None:
+    """What is no method of uvicorn's cycle is left to who asked."""
+
+    async def send(message: object) -> None:
+        raise AssertionError(message)
+
+    assert not give(send, 200, [], b"")
