@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import spox
 
-from pipelines.candidates import Candidate, History, family_module, linear, load_demand
+from pipelines.candidates import Candidate, History, dnn, family_module, linear, load_demand
 from pipelines.candidates._regression import _curved_columns, curved, effective, newton
 from pipelines.candidates._slopes import Bend, Bounded, Exp
 from pipelines.candidates.controls import Controls
@@ -249,6 +249,7 @@ def test_a_shuffled_outcome_teaches_nothing(family: str) -> None:
         ("gbm", {"subsample": 0.0}),
         ("dnn", {"members": 0}),
         ("dnn", {"hidden": (0,)}),
+        ("dnn", {"base_slopes": ("exp",)}),
     ],
 )
 def test_wrong_settings_are_refused(family: str, wrong: dict[str, Any]) -> None:
@@ -431,6 +432,26 @@ def test_what_does_not_matter_fades(slope: str) -> None:
     for name in ("a", "b"):
         noise, before = getattr(own, name)[1:-1], getattr(plain, name)[1:-1]
         assert np.square(noise).sum() < 0.5 * np.square(before).sum()
+
+
+def test_a_network_goes_on_from_a_bounded_slope(tmp_path: Path) -> None:
+    """It has the bounds of the base, is no worse than it, and comes back from its files and in the graph with them."""
+    window, bend, true = _curved_truth(4000, "bounded", 3.0)
+    base, *_ = linear.fit(window, None, linear.Settings(l2=(1.0,), slopes=("bounded",)), 0)
+    settings = dnn.Settings(base_l2=(1.0,), base_slopes=("bounded",), hidden=(8,), members=2, epochs=3)
+    model, *_ = dnn.fit(window, None, settings, 0)
+    assert (base.low, base.span) == model.bounds
+    z = window.z[:500]
+    expected = model.coefficients(z)
+    truth = linear.as_model(true, bend).coefficients(z)
+    assert np.abs(expected - truth).mean() < 1.5 * np.abs(base.coefficients(z) - truth).mean() + 0.02
+    assert base.low <= expected[:, 1].min() < 0.5 < expected[:, 1].max() <= base.low + base.span + 1e-6
+    model.save(tmp_path)
+    np.testing.assert_array_equal(expected, dnn.load(tmp_path).coefficients(z))
+    value = spox.argument(spox.Tensor(np.float32, ("N", 3)))
+    built = spox.build({"z": value}, {"both": model.graph(value)})
+    (found,) = onnxruntime.InferenceSession(built.SerializeToString()).run(None, {"z": z})
+    np.testing.assert_allclose(expected, found, rtol=1e-4, atol=1e-5)
 
 
 def test_free_weights_are_counted() -> None:

@@ -26,7 +26,7 @@ def learned(fit: pd.DataFrame, select: pd.DataFrame, settings: Any = SETTINGS) -
 def test_the_trial_is_learned_on_the_fit_window_alone() -> None:
     """Another select window changes neither the encoder of the trial, nor its price scale, nor its weights."""
     fit, select = offers(600)[0], offers(300, seed=1)[0]
-    settings = linear.Settings(curve=("logit-log",), l2=(4.0,))
+    settings = linear.Settings(curve=("logit-log",), l2=(4.0,), slopes=("linear",))
     one, two = (learned(fit, s, settings) for s in (select, select.assign(age=1e6, country="FR", bought=0)))
     assert one.trial.encoder == two.trial.encoder
     assert one.trial.curve == two.trial.curve

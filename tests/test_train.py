@@ -48,7 +48,7 @@ def test_it_leaves_a_candidate_and_a_run(cfg: Config, capsys: pytest.CaptureFixt
     assert about["settings"]["l2"] == list(linear.Settings().l2)
     assert 1 == len(about["settled"]["l2"])
     assert about["shape_losses"][about["shape"]] == min(about["shape_losses"].values())
-    assert ["step", "exp", "l2", "relevance", "fit_log_loss", "select_log_loss"] == list(history)
+    assert ["step", "slope", "l2", "relevance", "fit_log_loss", "select_log_loss"] == list(history)
     loaded = {part: load_demand(folder) for part, folder in parts.items()}
     assert {Damped} == {type(d) for d in loaded.values()}
     assert {about["damping"]} == {d.share for d in loaded.values()}

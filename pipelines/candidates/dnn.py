@@ -1,7 +1,9 @@
-"""A small Keras network whose last layer is the coefficients of the demand curve: alpha, and softplus beta.
+"""A small Keras network whose last layer is the coefficients of the demand curve: alpha, and a score of beta.
 
-Several members of different initial weights are trained at once, each on its own log loss, from the interaction logit
-on; their mean is the model. What is kept are moving averages of the weights (Polyak & Juditsky, 1992).
+beta is softplus of the score; where the interaction logit, from which the network starts, has a bounded slope, it is
+low + span / (1 + exp(-score)) with the bounds found there. Several members of different initial weights are trained at
+once, each on its own log loss; their mean is the model. What is kept are moving averages of the weights (Polyak &
+Juditsky, 1992).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ _ROWS = 16_384  # read at once, to bound the memory
 _STEPS = 64  # an epoch has at least as many, unless batches would become smaller than the next
 _LEAST_BATCH = 64
 _LEAST_SLOPE = 0.05  # to start from: below it softplus has hardly a gradient left
+_SLOPES = ("linear", "bounded")  # of the base: those from which the network can go on
 _UNMOVED = 1e-9  # of t: the price never moved
 
 
@@ -54,6 +57,7 @@ class Settings:
     weight_decay: float = 0.1
     averaging: float = 0.98
     base_l2: tuple[float, ...] = linear.Settings.l2
+    base_slopes: tuple[str, ...] = _SLOPES
     terms: int = 0
     stop: int | None = None
     logs: str | None = None
@@ -65,6 +69,10 @@ class Settings:
                 raise InputError(f"model.dnn.{key}={getattr(self, key)} must be positive")
         if not self.hidden or min(self.hidden) < 1:
             raise InputError(f"model.dnn.hidden={list(self.hidden)} must name at least one layer, all positive")
+        if not self.base_slopes or set(self.base_slopes) - set(_SLOPES):
+            raise InputError(
+                f"model.dnn.base_slopes={list(self.base_slopes)} must name some of {_SLOPES}, and no other"
+            )
         if self.weight_decay < 0:
             raise InputError(f"model.dnn.weight_decay={self.weight_decay} must not be negative")
         if not 0 <= self.averaging < 1:
@@ -73,9 +81,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Model:
-    """The network: (N, D) encoded context -> (M, N, 2), every member's alpha and, before softplus, beta."""
+    """The network: (N, D) encoded context -> (M, N, 2), every member's alpha and score of beta.
+
+    bounds: low and span of a bounded beta; None: softplus.
+    """
 
     net: Any
+    bounds: tuple[float, float] | None = None
 
     def coefficients(self, z: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return (N, 2): alpha and beta, beta >= SMALLEST_BETA."""
@@ -83,7 +95,7 @@ class Model:
 
         def mean(rows: NDArray[np.float32]) -> Any:
             out = self.net(rows)
-            return ops.mean(ops.stack([out[..., 0], ops.softplus(out[..., 1])], axis=-1), axis=0)
+            return ops.mean(ops.stack([out[..., 0], _slope(out[..., 1], self.bounds)], axis=-1), axis=0)
 
         parts = [np.asarray(mean(z[start : start + _ROWS])) for start in range(0, len(z), _ROWS)]
         both = np.concatenate(parts) if parts else np.zeros((0, 2), np.float32)
@@ -105,18 +117,20 @@ class Model:
         deep = np.column_stack([np.concatenate(kernel[:, :, 0] / M), block_diag(*kernel[:, :, 1:])])
         shallow, constant = (np.column_stack([w[..., 0].mean(0), w[..., 1].T]) for w in (straight, bias))
         out = op.gemm(x, op.const(deep), op.gemm(z, op.const(shallow), op.const(constant)))  # alpha; M slopes
+        low, span = self.bounds or (0.0, 1.0)
         alpha, beta = np.zeros((2, 1 + M, 2), np.float32)
-        alpha[0, 0], beta[1:, 1] = 1, 1 / M
-        both = op.gemm(op.softplus(out), op.const(beta), op.gemm(out, op.const(alpha)))
-        return op.max([both, op.const(_LEAST)])
+        alpha[0, 0], beta[1:, 1] = 1, span / M
+        bent = op.sigmoid(out) if self.bounds else op.softplus(out)
+        straightened = op.gemm(out, op.const(alpha), op.const(np.array([[0.0, low]], np.float32)))
+        return op.max([op.gemm(bent, op.const(beta), straightened), op.const(_LEAST)])
 
     def save(self, folder: Path) -> None:
-        """Write model.json (sizes) and model.npz (weights) into an existing folder.
+        """Write model.json (sizes and bounds) and model.npz (weights) into an existing folder.
 
         Not Keras' own format, which holds the date and so differs from run to run.
         """
         weights = self.net.get_weights()
-        sizes = {"hidden": [w.shape[-1] for w in weights[1:-2:2]], "members": len(weights[0])}
+        sizes = {"hidden": [w.shape[-1] for w in weights[1:-2:2]], "members": len(weights[0]), "bounds": self.bounds}
         write_json(folder / "model.json", {"width": weights[0].shape[1], **sizes})
         np.savez(folder / "model.npz", *weights)
 
@@ -127,7 +141,8 @@ def load(folder: Path) -> Model:
     with np.load(folder / "model.npz", allow_pickle=False) as arrays:
         weights = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
     quiet_keras()
-    return Model(network(told["width"], tuple(told["hidden"]), told["members"], weights))
+    net = network(told["width"], tuple(told["hidden"]), told["members"], weights)
+    return Model(net, told["bounds"] and tuple(told["bounds"]))
 
 
 def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
@@ -136,25 +151,27 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
     Without a select window it stops at `settings.stop`, on the same way down of the learning rate.
     """
     keras = quiet_keras(seed)
-    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2, slopes=("linear",)), seed)
+    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2, slopes=settings.base_slopes), seed)
+    bounds = (base.low, base.span) if base.slope == "bounded" else None
     start = _start(base, fit, settings, np.random.default_rng(seed))
     net, kept = (network(fit.z.shape[1], settings.hidden, settings.members, start) for _ in range(2))
     batch = min(settings.batch, max(len(fit.t) // _STEPS, _LEAST_BATCH), len(fit.t))
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, settings.epochs * (len(fit.t) // batch))
     optimizer = keras.optimizers.AdamW(rate, weight_decay=settings.weight_decay)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
-    learn = averaged_epoch(net, kept, optimizer, _summed_loss(fit.link), settings.averaging)
-    history = _learn(learn, kept, fit, select, settings, batch, seed)
+    learn = averaged_epoch(net, kept, optimizer, _summed_loss(fit.link, bounds), settings.averaging)
+    history = _learn(learn, Model(kept, bounds), fit, select, settings, batch, seed)
     if select is None:
-        return Model(kept), history, settings
+        return Model(kept, bounds), history, settings
     if settings.logs is not None:
         write_curves(Path(settings.logs), history)
     stopped = int(np.argmin(history["select_log_loss"])) + 1
-    return Model(kept), history, replace(settings, stop=stopped, base_l2=settled.l2)
+    chosen = replace(settings, stop=stopped, base_l2=settled.l2, base_slopes=settled.slopes)
+    return Model(kept, bounds), history, chosen
 
 
 def _learn(
-    learn: Any, kept: Any, fit: Learning, select: Learning | None, settings: Settings, batch: int, seed: int
+    learn: Any, kept: Model, fit: Learning, select: Learning | None, settings: Settings, batch: int, seed: int
 ) -> History:
     """Learn epoch by epoch and leave the best epoch's weights in `kept`; without a select window the last one's."""
     from keras import ops
@@ -163,7 +180,7 @@ def _learn(
     outcomes = ops.convert_to_tensor(np.column_stack([fit.bought, fit.t]), "float32")
     epochs = settings.epochs if select is not None else settings.stop or settings.epochs
     history: History = {"fit_log_loss": []} if select is None else {"fit_log_loss": [], "select_log_loss": []}
-    best = kept.get_weights()
+    best = kept.net.get_weights()
     with steps(epochs, "dnn") as advance:
         for rows in _batches(len(fit.t), batch, epochs, np.random.default_rng(seed)):
             history["fit_log_loss"].append(float(learn(z, outcomes, rows)) / settings.members)
@@ -171,13 +188,13 @@ def _learn(
             if select is None:
                 continue
             losses = history["select_log_loss"]
-            losses.append(select.loss(Model(kept).coefficients(select.z)))
+            losses.append(select.loss(kept.coefficients(select.z)))
             behind = len(losses) - 1 - int(np.argmin(losses))
-            best = kept.get_weights() if behind == 0 else best
+            best = kept.net.get_weights() if behind == 0 else best
             if behind >= settings.patience:
                 break
     if select is not None:
-        kept.set_weights(best)
+        kept.net.set_weights(best)
     return history
 
 
@@ -195,28 +212,38 @@ def _start(
 ) -> list[NDArray[np.float32]]:
     """Return the first weights: every member begins as the interaction logit, with hidden layers that differ.
 
-    Softplus bends: slopes of beta are divided by its slope at the mean context, so that they hold there.
+    A bounded slope is the base's own. Softplus bends: slopes of beta are divided by its slope at the mean context, so
+    that they hold there.
     """
     M, sizes, weights = settings.members, (fit.z.shape[1], *settings.hidden), []
     for wide, size in pairwise(sizes):
         bound = np.sqrt(6 / (wide + size))  # Glorot & Bengio, 2010
         weights += [rng.uniform(-bound, bound, (M, wide, size)), np.zeros((M, 1, size))]
-    moved = np.ptp(fit.t) > _UNMOVED
-    beta = max(float(base.b[-1]), _LEAST_SLOPE if moved else SMALLEST_BETA)
-    straight = np.column_stack([base.a, base.b / -np.expm1(-beta)])
+    straight, bias = np.column_stack([base.a, base.b]), np.array([base.a[-1], base.b[-1]])
+    if base.slope != "bounded":
+        moved = np.ptp(fit.t) > _UNMOVED
+        beta = max(float(base.b[-1]), _LEAST_SLOPE if moved else SMALLEST_BETA)
+        straight[:, 1] /= -np.expm1(-beta)
+        bias[1] = np.log(np.expm1(beta))
     straight[-1] = 0
-    bias = np.array([base.a[-1], np.log(np.expm1(beta))])
     weights += [np.zeros((M, sizes[-1], 2)), np.tile(bias, (M, 1, 1)), np.tile(straight, (M, 1, 1))]
     return [w.astype(np.float32) for w in weights]
 
 
-def _summed_loss(link: str) -> Any:
+def _slope(score: Any, bounds: tuple[float, float] | None) -> Any:
+    """Return beta of a score, tensors of any shape."""
+    from keras import ops
+
+    return bounds[0] + bounds[1] * ops.sigmoid(score) if bounds else ops.softplus(score)
+
+
+def _summed_loss(link: str, bounds: tuple[float, float] | None) -> Any:
     """Return the loss of one batch, log loss summed over the members, of (M, N, 2) outputs and (N, 2) outcome and t."""
     from keras import ops
 
     def loss(out: Any, outcomes: Any) -> Any:
         bought, t = outcomes[:, 0], outcomes[:, 1]
-        odds = log_odds(out[..., 0] - ops.softplus(out[..., 1]) * t, link)
+        odds = log_odds(out[..., 0] - _slope(out[..., 1], bounds) * t, link)
         return ops.sum(ops.mean(ops.softplus(odds) - bought * odds, axis=1))
 
     return loss
