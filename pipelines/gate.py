@@ -172,7 +172,8 @@ def _graph(facts: Facts) -> Check:
 def _slope(slope: Slope | None) -> Check:
     if slope is None:
         return Check("slope", "review", "the effect of the price could not be measured: too few prices or purchases")
-    text = f"the log-odds of buying move with the price by {slope.estimate:+.2f} (z = {slope.z:+.1f})"
+    moved, z = number(slope.estimate, "+.2f"), number(slope.z, "+.1f")
+    text = f"the log-odds of buying move with the price by {moved} (z = {z})"
     if wrong_signed(slope):
         why = (
             "nobody buys a thing because it is dearer, so something else moved price and demand together; give what "
@@ -196,7 +197,7 @@ def _placebo(placebo: Placebo | None) -> Check:
 
 
 def _elasticity(elasticity: float) -> Check:
-    text = f"the median elasticity at the usual price is {elasticity:.2f}"
+    text = f"the median elasticity at the usual price is {number(elasticity, '.2f')}"
     if elasticity < -_WEAKEST:
         return Check("elasticity", PASS, text)
     return Check("elasticity", "review", f"{text}: so weak that every rise would pay; does the data show it at all?")
@@ -277,8 +278,8 @@ def _personal(facts: Facts) -> Check:
 def _shown(gain: Gain, against: str, facts: Facts) -> tuple[str, str]:
     """Return the verdict on a lead over `against`, and its reason."""
     looks = f", {facts.challengers} challengers having opened this window" if facts.challengers > 1 else ""
-    bound = f"lower bound {1000 * gain.lower:+.1f} (one-sided {facts.level:.4g}{looks})"
-    text = f"{1000 * gain.mean:+.1f} per 1,000 offers against {against}, {bound}"
+    bound = f"lower bound {number(1000 * gain.lower, '+.1f')} (one-sided {facts.level:.4g}{looks})"
+    text = f"{number(1000 * gain.mean, '+.1f')} per 1,000 offers against {against}, {bound}"
     if facts.observational:
         return "review", f"{text}, but observational, so that even its sign may be wrong: a person must decide"
     if gain.lower > 0:

@@ -25,6 +25,7 @@ from pipelines.wording import (
     changed,
     money,
     moved,
+    number,
     percent,
     price_axis,
     rung_named,
@@ -73,7 +74,14 @@ def write(path: Path, champion: dict[str, Any], confidence: float) -> None:
 def page(facts: dict[str, Any]) -> str:
     """Return the page, as HTML; facts: see `gather`."""
     world = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    world.filters |= {"money": money, "signed": signed, "percent": percent, "moved": moved, "changed": changed}
+    world.filters |= {
+        "money": money,
+        "signed": signed,
+        "percent": percent,
+        "moved": moved,
+        "changed": changed,
+        "number": number,
+    }
     info = {"listed": True, "timed": True, **facts["info"]}
     told = {
         **facts,

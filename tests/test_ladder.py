@@ -30,7 +30,7 @@ def test_prices_rounded_to_the_cent_share_a_rung() -> None:
     assert 2 == len(ladder.derived(near, "t"))
 
 
-@given(st.lists(st.floats(0.2, 3.0), min_size=26, max_size=200, unique=True))
+@given(st.lists(st.floats(0.2, 3.0), min_size=41, max_size=200, unique=True))
 def test_any_ratios_make_a_rising_ladder(ratios: list[float]) -> None:
     """Whatever was shown, the ladder rises, is short, and lies within what was shown."""
     values = pd.Series(ratios)
