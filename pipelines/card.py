@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.manifest import Manifest
 from pipelines.pricing import Guardrails
+from pipelines.wording import number, unknown_chances
 
 _LIMITS = (
     "It knows only the rungs that were shown; prices between and beyond them are never quoted.",
@@ -62,7 +63,8 @@ def _parts(manifest: Manifest, scorecard: dict[str, Any], verdict: dict[str, Any
     if rows:
         yield [f"## Metrics on the {where} window", "", "| metric | value |", "| --- | ---: |", *rows]
     if scorecard.get("observational"):
-        yield ["Profits are observational: the log does not say how prices were chosen."]
+        unsummed = ((verdict or {}).get("facts") or {}).get("unsummed", False)
+        yield [f"Profits are observational: {unknown_chances(unsummed)}."]
     deciles = scorecard.get("price_sensitivity") or {}
     if deciles:
         told = ", ".join(f"{name}: {number(value, '.2f')}" for name, value in deciles.items())

@@ -125,6 +125,7 @@ def facts(
         fallback=terms_of(cfg, window.info).fallback,
         single=against.multiplier,
         listed=window.info.listed,
+        unsummed=window.info.unsummed,
         misfits=wrong if window.info.propensity_logged else (),
     )
 

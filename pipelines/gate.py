@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.refutation import Placebo, Slope, wrong_signed
 from pipelines.value import Gain
-from pipelines.wording import misfits, rung_named, usual
+from pipelines.wording import misfits, number, rung_named, unknown_chances, usual
 
 PASS = "pass"
 VERDICTS = ("promote", "canary", "review", "reject")  # the later is the worse
@@ -66,7 +66,8 @@ class Facts:
     policy's mass. challengers: different ones that opened the window, this one included. fallback: multiplier that
     "list_price" quotes, 1 or the best single one. single: the best single multiplier. listed: whether multipliers are
     of list prices; if not, they are prices. misfits: multiplier, mean weight and tolerance of the rungs whose logged
-    propensities cannot be right.
+    propensities cannot be right. unsummed: whether the log tells propensities of single prices, but not of the rungs
+    that these were merged into.
     """
 
     challenger: str
@@ -93,6 +94,7 @@ class Facts:
     single: float
     listed: bool = True
     misfits: tuple[tuple[float, float, float], ...] = ()
+    unsummed: bool = False
 
     @property
     def rival(self) -> str:
@@ -210,7 +212,7 @@ def _calibration(error: float, allowed: float) -> Check:
 
 def _propensities(facts: Facts) -> Check:
     if facts.observational:
-        text = "the log does not say how prices were chosen; all values are observational and prove nothing"
+        text = f"{unknown_chances(facts.unsummed)}; all values are observational and prove nothing"
         return Check("propensities", "review", text)
     if facts.misfits:
         told = misfits(facts.misfits, facts.listed)

@@ -10,10 +10,14 @@ from pipelines import everybody
 from pipelines.errors import InputError
 
 DIGITS = 6  # ratios that agree to so many digits are the same ratio
-MOST_RUNGS = 25
+MOST_RUNGS = 40
 _GAP = 0.005  # two neighbouring ratios further apart than this share are two rungs,
 _WIDEST = 0.02  # unless the ratios between gaps spread over more than this: then they were not meant as one
 _TENTHS = np.linspace(0.1, 0.9, 9)
+_SAME, _WHOLE = (
+    0.01,
+    0.05,
+)  # by how much logged propensities of one price, and the sum of those of all from 1, may differ
 
 
 def derived(ratios: pd.Series, where: str, exact: bool = False) -> tuple[float, ...]:
@@ -42,6 +46,44 @@ def few(ratios: pd.Series, exact: bool = False) -> tuple[float, ...] | None:
         if len(groups) <= MOST_RUNGS and all(group[-1] <= group[0] * (1 + _WIDEST) for group in groups):
             return tuple(_plainest(group) for group in groups)
     return tuple(float(rung) for rung in seen) if len(seen) <= MOST_RUNGS else None
+
+
+def summed(
+    ratios: pd.Series, propensity: pd.Series, rung: NDArray[np.int64], exact: bool = False
+) -> NDArray[np.float64] | None:
+    """Return the propensity of each offer's rung, (N,), from those of the prices that rungs take in; None if unknown.
+
+    A log tells only the propensity of the price shown. Where it is the same in every context, each price has one, they
+    sum to 1, and a rung's is the sum over its prices. Where contexts differ, those of the prices not shown are missing.
+    """
+    seen, price = np.unique(np.round(ratios.to_numpy(float), DIGITS), return_inverse=True)
+    if not exact:
+        price = np.append(0, np.cumsum(np.diff(np.log(seen)) > _GAP))[price]
+    p, offers = propensity.to_numpy(float), np.bincount(price).astype(float)
+    chance = np.bincount(price, p) / np.maximum(offers, 1)
+    same = np.abs(p - chance[price]) <= _SAME * chance[price]  # never so where one is missing
+    if not same.all() or abs(chance.sum() - 1) > _WHOLE:
+        return None
+    whole = np.minimum(np.bincount(rung, (chance / offers)[price]), 1.0)
+    found: NDArray[np.float64] = whole[rung]
+    return found
+
+
+def merging(rungs: int, logged: bool, unsummed: bool) -> list[str]:
+    """Return a sentence for prices that were merged into rungs, and one for their propensities, where these are logged.
+
+    unsummed: whether those of the rungs could not be told from them (`summed`).
+    """
+    said = {
+        f"More than {MOST_RUNGS} price ratios were shown: each is taken as the nearest of {rungs} quantiles of them.":
+            True,
+        "The propensity of such a rung is the sum of those of its prices, which were the same in every context.":
+            logged and not unsummed,
+        "Propensities were logged, but of single prices, and differ between contexts or do not sum to 1, so that those "
+        "of the rungs cannot be told from them: they are not used, and what a price does is observational here.":
+            unsummed,
+    }  # fmt: skip
+    return [sentence for sentence, holds in said.items() if holds]
 
 
 def _plainest(group: NDArray[np.float64]) -> float:

@@ -64,6 +64,7 @@ def studied(offers: pd.DataFrame, info: OffersInfo, seed: int, support: float = 
     report = {
         "offers": len(offers),
         "propensity_logged": info.propensity_logged,
+        "unsummed": info.unsummed,
         "listed": info.listed,
         "everywhere": not info.model,  # whether every context had a chance of every rung
         "support": support,
@@ -147,8 +148,8 @@ def findings(report: dict[str, Any]) -> list[dict[str, str]]:
     """Return what a person must know of the log, the gravest first: FAIL, REVIEW or NOTE, each with its reason."""
     slope, placebos, least = report["slope"], report["placebo"], report["support"]
     instrument, test = report.get("instrument", {}), report.get("endogeneity", {})
-    hardly = [wording.rung_named(r["multiplier"], report["listed"]) for r in report["rungs"] if r["unsupported"] > 0.5]
     mended = wording.number(test.get("corrected", slope)["estimate"], "+.2f")
+    hardly = [wording.rung_named(r["multiplier"], report["listed"]) for r in report["rungs"] if r["unsupported"] > 0.5]
     wrong = misfits(report["rungs"], report["everywhere"]) if report["propensity_logged"] else []
     said = [
         (
@@ -188,7 +189,8 @@ def findings(report: dict[str, Any]) -> list[dict[str, str]]:
         (
             "REVIEW",
             not report["propensity_logged"],
-            "propensities were not logged and are estimated: what a price does is observational here",
+            f"{wording.unknown_chances(report['unsummed'])}; propensities are estimated: what a price does is "
+            "observational here",
         ),
         (
             "NOTE",

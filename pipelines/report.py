@@ -30,6 +30,7 @@ from pipelines.wording import (
     price_axis,
     rung_named,
     signed,
+    unknown_chances,
     usual,
 )
 
@@ -94,6 +95,7 @@ def page(facts: dict[str, Any]) -> str:
         "curves": curves(facts["plots"]["demand"], info["listed"]),
         "calibration": calibration(facts["plots"]["calibration"]),
         "unknown": unknown(facts),
+        "chances": unknown_chances(facts["champion"]["facts"].get("unsummed", False)),
         "usual": usual(info["fallback"], info["listed"]),
         "axis": price_axis(info["listed"]),
         "check_words": CHECKS,
@@ -229,7 +231,7 @@ def unknown(facts: dict[str, Any]) -> list[str]:
     said = [str(text) for text in info["assumptions"]]
     if told["observational"]:
         said.append(
-            "Observational: nobody noted how the past prices were chosen. If something that moved prices also moved "
+            f"Observational: {unknown_chances(told.get('unsummed', False))}. If something that moved prices also moved "
             "demand and is not a column of the table, every gain here may be wrong, in either direction."
         )
     hardly = [r["multiplier"] for r in facts["overlap"]["rungs"] if r["unsupported"] > 0.5]

@@ -118,6 +118,7 @@ class OffersInfo:
     """What the offers in data/offers/ are: ladder, context columns, and what had to be assumed.
 
     numeric, categorical: the context's columns, the only ones that a candidate may read.
+    unsummed: whether the log tells propensities, but only of single prices that were merged into rungs.
     personal: those of them that say something of the shopper. units: column -> unit or meaning.
     instrument, anchored: whether the column of that name moves the price by itself, or flags rows priced at random.
     cost_share: unit cost as a share of the list price where a request brings no unit cost; None = unknown.
@@ -143,6 +144,7 @@ class OffersInfo:
     sha256: str = ""
     instrument: bool = False
     anchored: bool = False
+    unsummed: bool = False
     listed: bool = True
     timed: bool = True
     model: str = ""

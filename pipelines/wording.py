@@ -63,6 +63,16 @@ def rung_named(multiplier: float, listed: bool = True) -> str:
     return f"{multiplier:g} times the list price" if listed else f"{multiplier:g}"
 
 
+def unknown_chances(unsummed: bool) -> str:
+    """Return what is not known of how prices were chosen, where propensities had to be estimated.
+
+    unsummed: whether the log tells those of single prices, which were merged into rungs.
+    """
+    if not unsummed:
+        return "the log does not say how prices were chosen"
+    return "the log tells propensities of single prices, but these were merged into rungs, whose own it does not tell"
+
+
 def misfits(rows: Sequence[tuple[float, float, float]], listed: bool = True) -> str:
     """Return (multiplier, mean weight, tolerance) of rungs whose mean weight should be 1, at most three."""
     told = [f"{mean:.2f} at {rung_named(m, listed)} (1 ± {tolerance:.2f} is chance)" for m, mean, tolerance in rows[:3]]
@@ -72,6 +82,11 @@ def misfits(rows: Sequence[tuple[float, float, float]], listed: bool = True) -> 
 def price_axis(listed: bool = True) -> str:
     """Return what the numbers of rungs are."""
     return "price / list price" if listed else "price"
+
+
+def number(value: float, form: str) -> str:
+    """Return a number in a format of Python's, such as "+,.1f", with a minus sign and no hyphen: every text's way."""
+    return format(value, form).replace("-", "−")
 
 
 def money(value: float | None) -> str:
@@ -84,11 +99,6 @@ def money(value: float | None) -> str:
 def signed(value: float | None) -> str:
     """Return an amount with its sign."""
     text = money(value)
-def number(value: float, form: str) -> str:
-    """Return a number in a format of Python's, such as "+,.1f", with a minus sign and no hyphen: every text's way."""
-    return format(value, form).replace("-", "−")
-
-
     return text if text in ("0", "–") or text.startswith("−") else f"+{text}"
 
 

@@ -211,6 +211,23 @@ def test_an_effect_is_read_from_a_report() -> None:
     assert Effect(1.0, 0.5, 1.5) == Effect.of({"mean": 1.0, "low": 0.5, "high": 1.5, "more": 9.0}, "mean")
 
 
+def test_a_log_that_tells_propensities_is_not_said_to_tell_none() -> None:
+    """Those of single prices that were merged into rungs are no propensities of the rungs, and that is what is said."""
+    assert "does not say how prices were chosen" in reasons(observational=True)["propensities"]
+    told = reasons(observational=True, unsummed=True)["propensities"]
+    assert "tells propensities of single prices" in told
+    assert "does not say" not in told
+
+
+def test_every_reason_has_minus_signs() -> None:
+    """No hyphen stands for one, neither of a slope, nor of an elasticity, nor of a gain."""
+    lost = gain(-0.159)
+    told = " ".join(reasons(gain=lost, personal=lost, elasticity=-0.1, slope=slope(-3.0)).values())
+    for shown in ("−159.0", "−161.0", "−0.10", "−0.30", "z = −3.0"):
+        assert shown in told
+    assert not re.search(r"-\d", told)
+
+
 def test_the_same_prices_gain_nothing() -> None:
     """A lead of exactly nought, without error, is no lack of evidence."""
     found = reasons(gain=SAME)

@@ -13,7 +13,7 @@ from pipelines.errors import InputError
 
 
 def test_the_ladder_holds_few_ratios_and_deciles_of_many() -> None:
-    """Up to 25 ratios are the ladder themselves; of more, the nine inner deciles are."""
+    """Up to 40 ratios are the ladder themselves; of more, the nine inner deciles are."""
     assert ladder.derived(pd.Series([1.0, 0.9, 4 / 3, 0.9000000001]), "t") == (0.9, 1.0, 1.333333)
     assert tuple(round(0.1 * k, 6) for k in range(1, 10)) == ladder.derived(pd.Series(np.linspace(0, 1, 101)), "t")
     with pytest.raises(InputError, match="t: every offer was shown at the same price"):
