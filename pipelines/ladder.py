@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines import everybody
 from pipelines.errors import InputError
 
 DIGITS = 6  # ratios that agree to so many digits are the same ratio
@@ -107,22 +106,6 @@ def on_rung(ratios: pd.Series, ladder: tuple[float, ...], snap: float | None = N
     return np.where(far | ~np.isfinite(values), -1, index)
 
 
-def fallback(offers: pd.DataFrame, ladder: tuple[float, ...], listed: bool = True) -> float:
-    """Return the multiplier of last resort: 1 if it is a rung, else the best single rung of these offers.
-
-    listed: whether there are list prices; where they were only taken as 1, the rung 1 means nothing.
-
-    Best by margin x `everybody`'s demand, each offer weighing 1 / propensity where it is known; of the rungs that were
-    shown at least 20 times and to one offer in 200, if there are any. Where some prices were drawn at random, by the
-    offers so priced alone.
-    """
-    if listed and any(abs(rung - 1) < 10**-DIGITS for rung in ladder):
-        return 1.0
-    drawn = offers["randomised"] == 1 if "randomised" in offers else np.zeros(len(offers), bool)
-    offers = offers[drawn] if drawn.any() else offers
-    rungs, rung = np.array(ladder), offers["rung"].to_numpy(np.int64)
-    price = offers["list_price"].to_numpy(float)[:, None] * rungs
-    margin = (price - offers[["unit_cost"]].to_numpy(float)).mean(axis=0)
-    weight = 1 / offers["propensity"].fillna(1.0).to_numpy(float)
-    profit = margin * everybody.demand(rungs, rung, offers["bought"].to_numpy(np.int64), weight)
-    return ladder[everybody.best(profit, rung)]
+def has_list_price(ladder: tuple[float, ...], listed: bool = True) -> bool:
+    """Return whether the list price is a rung. listed: whether there are any; taken as 1, the rung 1 means nothing."""
+    return listed and any(abs(rung - 1) < 10**-DIGITS for rung in ladder)

@@ -48,7 +48,7 @@ def gather(champion: dict[str, Any], confidence: float) -> dict[str, Any]:
         "champion": champion,
         "choice": choice,
         "confidence": confidence,
-        "info": read_json(OFFERS),
+        "info": {**read_json(OFFERS), "fallback": champion["facts"]["fallback"]},
         "baselines": read_json(MODELS / "scorecards/baselines.json"),
         "cards": {n: read_json(MODELS / f"scorecards/{n}.json") for n in choice["balanced_log_loss"]},
         "overlap": read_json(MODELS / "overlap/report.json"),

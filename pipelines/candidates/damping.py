@@ -110,20 +110,13 @@ def damp(trial: Demand, demand: Demand, fit: pd.DataFrame, select: pd.DataFrame)
         at, shapes = own, [pooled_shape(c, own) for c in (q, probability(demand, select))]
     else:
         windows = [fit, pd.concat([fit, select], ignore_index=True)]
-        told = [everybodys(window, rungs) for window in windows]
+        told = [everybody.told(window, rungs) for window in windows]
         at = everybody.best(told[0] * _unit_profit(fit, rungs).mean(axis=0), fit["rung"].to_numpy(np.int64))
         shapes = [q / max(q[at], _SMALLEST) for q in told]
     first, second = (
         Damped(d, share, tuple(float(r) for r in shape), at) for d, shape in zip((trial, demand), shapes, strict=True)
     )
     return first, second
-
-
-def everybodys(window: pd.DataFrame, rungs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return everybody's demand at the rungs, (K,), as a window's offers tell it; it never rises."""
-    return everybody.falling(
-        rungs, window["rung"].to_numpy(np.int64), window["bought"].to_numpy(np.int64), window["weight"].to_numpy(float)
-    )
 
 
 def _unit_profit(window: pd.DataFrame, rungs: NDArray[np.float64]) -> NDArray[np.float64]:
