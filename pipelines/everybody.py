@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pricing import often_shown
-
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -53,12 +51,6 @@ def falling(rungs: Floats, rung: Ints, bought: Ints, weight: Floats) -> Floats:
     q = demand(rungs, rung, bought, weight)
     found: Floats = IsotonicRegression(increasing=False).fit_transform(np.arange(len(rungs)), q, sample_weight=often)
     return found
-
-
-def best(profit: Floats, rung: Ints) -> int:
-    """Return the rung with the largest profit (K,) of those often shown."""
-    able = np.flatnonzero(often_shown(np.bincount(rung, minlength=len(profit))))
-    return int(able[profit[able].argmax()])
 
 
 def _curve(rungs: Floats, rung: Ints, bought: Ints, weight: Floats) -> Floats:

@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pipelines import pricing
 from pipelines.pricing import Guardrails
 from pipelines.simple_policies import as_logged, best_single, bounds, greedy, single
 from pipelines.window import true_value
@@ -69,6 +70,12 @@ def test_a_rung_hardly_ever_shown_is_not_the_best_single_one() -> None:
     demand = np.array([0.3, 0.3, 0.3, 0.3, 0.9])
     assert 1.2 == best_single(found, FREE, demand)
     assert 1.1 == best_single(seldom, FREE, demand)
+
+
+def test_where_few_offers_stand_on_many_rungs_fewer_are_enough() -> None:
+    """At least 20 and one in 200; or half of what a rung has in the mean, where that is fewer."""
+    for offers, expected in (([200, 19, 20], [1, 0, 1]), ([9000, 40, 45], [1, 0, 0]), ([3, 3, 1, 5], [1, 1, 0, 1])):
+        assert expected == pricing.often_shown(np.array(offers)).astype(int).tolist()
 
 
 def test_greedy_takes_the_best_admissible_rung() -> None:
