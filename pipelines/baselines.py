@@ -8,23 +8,25 @@ impersonal demand that every policy graph holds, and the reference demand of dou
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipelines import graph, scorecard, value
+from pipelines import everybody, graph, scorecard, value
 from pipelines.candidates import Candidate
+from pipelines.candidates.controls import Controls
 from pipelines.candidates.learning import Columns, regress, weighted
 from pipelines.config import Config, stage
 from pipelines.demand import probability
 from pipelines.encoder import Encoder
 from pipelines.files import read_table, replacing, write_json, write_table
 from pipelines.knowledge import Knowledge, View
-from pipelines.logging_policy import FOLDER
+from pipelines.logging_policy import FOLDER, judged
 from pipelines.manifest import GRAPH, Manifest
-from pipelines.packing import pack, terms_of
+from pipelines.packing import SINGLE, pack, priced, terms_of, within
 from pipelines.policy import Terms
 from pipelines.simple_policies import as_logged, best_single, bounds, greedy, single
 from pipelines.tables import OffersInfo
@@ -44,6 +46,7 @@ from pipelines.window import (
 
 MODELS = Path("models/baselines")
 LIST_PRICE = MODELS / "list_price"
+_HOW_PRICED = ("propensity", "usual", "shock")  # what `overlap` told of every offer
 _DISTILLED = 50_000  # answers of the reference, at least, that the impersonal demand learns from
 
 
@@ -137,20 +140,43 @@ def scorecards(cfg: Config, window: Window, policies: dict[str, Floats], terms: 
     return {"policies": cards, "bounds": limits}
 
 
-def best_multiplier(offers: pd.DataFrame, reference: Candidate, info: OffersInfo, terms: Terms) -> float:
-    """Return the multiplier that would have earned most as everybody's on `offers` (with their `propensity`)."""
-    known = offers["propensity"].to_numpy(float)
-    return best_single(window_of(offers, info, probability(reference, offers), known), terms)
+def everybodys(fit: pd.DataFrame, info: OffersInfo, seed: int) -> Floats:
+    """Return everybody's demand at the rungs, (K,): what the offers say, each weighing 1 / propensity.
+
+    Where some rows were priced at random, they alone; where an instrument tells a hidden shock, which offers cannot be
+    rid of by weights, the mean curve of a plain model that has it beside the context.
+    """
+    if info.instrument and not info.anchored and fit["shock"].std() > 0:
+        columns = (info.numeric, info.categorical)
+        controlled = regress(fit, columns, info.ladder, seed, beside=Controls.of(info, fit))
+        return np.asarray(probability(controlled, fit).mean(axis=0))
+    return everybody.told(judged(fit), np.array(info.ladder))
+
+
+def best_multiplier(cfg: Config, info: OffersInfo, fit: pd.DataFrame) -> float:
+    """Return everybody's best price in the fit window under the guardrails: the one rival of all that are personal.
+
+    Where the list price is no rung it is also the usual price, and must do without another to fall back on.
+    """
+    alone, demand = info.fallback is None, everybodys(fit, info, cfg.seed)
+    terms = terms_of(cfg, dataclasses.replace(info, fallback=info.fallback or info.ladder[0]))
+    able = tuple(within(terms.ladder, cfg.guardrails)) if alone else terms.ladder
+    curves = np.broadcast_to(demand, (len(fit), len(demand)))
+    window = window_of(fit, info, curves, fit["propensity"].to_numpy(float))
+    return best_single(window, dataclasses.replace(terms, ladder=able), demand, alone=alone)
 
 
 def main(cfg: Config) -> None:
     """Write models/baselines/ and models/scorecards/baselines.json."""
     info, shown = OffersInfo.read(OFFERS / "offers.json"), read_table(FOLDER / "offers.parquet")
     fit, select = (
-        weighted(read_table(OFFERS / f"{name}.parquet").assign(propensity=part["propensity"].to_numpy(float)))
+        weighted(read_table(OFFERS / f"{name}.parquet").assign(**{n: part[n].to_numpy(float) for n in _HOW_PRICED}))
         for name in ("fit", "select")
         for part in [shown[shown["window"] == name]]
     )
+    multiplier = best_multiplier(cfg, info, fit)
+    write_json(SINGLE, {"multiplier": multiplier})
+    info = priced(info)
     both, terms = pd.concat([fit, select], ignore_index=True), terms_of(cfg, info)
     models = learned(fit, both, info, cfg.seed)
     save(models)
@@ -158,13 +184,11 @@ def main(cfg: Config) -> None:
     alone, about = terms_of(cfg, info, (terms.fallback,)), "one curve for everybody"
     pack(LIST_PRICE, cfg, info, select, Knowledge(View(models["everybody"])), alone, "list_price", "baseline", about)
     window = read_select(info)
-    multiplier = best_multiplier(fit, models["reference_trial"], info, terms)
     no_personal, _ = targets_of(quotes(View(models["impersonal_trial"]).belief(window.offers), window, terms), window)
     imitated = imitation(models["reference_trial"].encoder, fit, window, terms)
     policies = {"single": single(window, terms, multiplier), "imitation": imitated, "no_personal": no_personal}
     found = scorecards(cfg, window, policies, terms)
     found["policies"]["single"]["multiplier"] = multiplier
-    found["single"] = best_multiplier(both, models["reference"], info, terms)
     write_json(Path("models/scorecards/baselines.json"), found)
     print(f"baselines: the best single multiplier of the fit window is {multiplier:g} -> models/scorecards/")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.manifest import Manifest
 from pipelines.pricing import Guardrails
+from pipelines.wording import number, unknown_chances
 
 _LIMITS = (
     "It knows only the rungs that were shown; prices between and beyond them are never quoted.",
@@ -18,20 +19,20 @@ _LIMITS = (
     "A context unlike those seen is priced as if at the edge of the range seen; an unseen word as no word.",
 )
 _METRICS = (
-    ("offers", "offers", "{:,}"),
-    ("log_loss", "log loss", "{:.4f}"),
-    ("balanced_log_loss", "log loss, every rung counting alike", "{:.4f}"),
-    ("auc", "AUC", "{:.3f}"),
-    ("calibration_error", "calibration error", "{:.4f}"),
-    ("profit_per_1000", "profit per 1,000 offers", "{:,.1f}"),
-    ("profit_low", "… lower bound", "{:,.1f}"),
-    ("profit_high", "… upper bound", "{:,.1f}"),
-    ("claimed_per_1000", "… as its own model claims", "{:,.1f}"),
-    ("true_profit_per_1000", "true profit per 1,000 offers", "{:,.1f}"),
-    ("share_of_gain", "share of the possible gain", "{:.1%}"),
-    ("effective_sample_size", "effective sample size", "{:,.0f}"),
-    ("mean_price_change", "mean price change", "{:+.1%}"),
-    ("fallback_share", "share of fallback quotes", "{:.2%}"),
+    ("offers", "offers", ","),
+    ("log_loss", "log loss", ".4f"),
+    ("balanced_log_loss", "log loss, every rung counting alike", ".4f"),
+    ("auc", "AUC", ".3f"),
+    ("calibration_error", "calibration error", ".4f"),
+    ("profit_per_1000", "profit per 1,000 offers", ",.1f"),
+    ("profit_low", "… lower bound", ",.1f"),
+    ("profit_high", "… upper bound", ",.1f"),
+    ("claimed_per_1000", "… as its own model claims", ",.1f"),
+    ("true_profit_per_1000", "true profit per 1,000 offers", ",.1f"),
+    ("share_of_gain", "share of the possible gain", ".1%"),
+    ("effective_sample_size", "effective sample size", ",.0f"),
+    ("mean_price_change", "mean price change", "+.1%"),
+    ("fallback_share", "share of fallback quotes", ".2%"),
 )
 
 
@@ -58,14 +59,15 @@ def _parts(manifest: Manifest, scorecard: dict[str, Any], verdict: dict[str, Any
     certified = (verdict or {}).get("scorecard")
     scorecard, where = (certified, "certify") if certified else (scorecard, "select")
     measured = [(label, style, scorecard.get(key)) for key, label, style in _METRICS]
-    rows = [f"| {label} | {style.format(value)} |" for label, style, value in measured if value is not None]
+    rows = [f"| {label} | {number(value, style)} |" for label, style, value in measured if value is not None]
     if rows:
         yield [f"## Metrics on the {where} window", "", "| metric | value |", "| --- | ---: |", *rows]
     if scorecard.get("observational"):
-        yield ["Profits are observational: the log does not say how prices were chosen."]
+        unsummed = ((verdict or {}).get("facts") or {}).get("unsummed", False)
+        yield [f"Profits are observational: {unknown_chances(unsummed)}."]
     deciles = scorecard.get("price_sensitivity") or {}
     if deciles:
-        told = ", ".join(f"{name}: {value:.2f}" for name, value in deciles.items())
+        told = ", ".join(f"{name}: {number(value, '.2f')}" for name, value in deciles.items())
         yield ["## Elasticities", f"Of the purchase probability at the usual price, across contexts: {told}."]
     yield ["## Guardrails", *_guardrails(manifest)]
     personal = ", ".join(f.name for f in manifest.inputs if f.personal) or "none"

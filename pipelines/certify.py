@@ -22,7 +22,7 @@ from pipelines.files import read_json, read_table, write_json
 from pipelines.gate import Effect, Facts
 from pipelines.logging_policy import FOLDER, SHOWN, LoggingPolicy, propensities
 from pipelines.manifest import GRAPH, MANIFEST, Manifest
-from pipelines.packing import registered_name, terms_of
+from pipelines.packing import SINGLE, priced, registered_name, terms_of
 from pipelines.refutation import Placebo, Slope
 from pipelines.simple_policies import bounds, single
 from pipelines.tables import OffersInfo
@@ -37,7 +37,7 @@ class Rivals:
     """What the challenger is held against on the window, as rung probabilities (N, K).
 
     champion: what prices now, or the list-price policy where that is the challenger itself (`same`). single: the best
-    single multiplier of earlier windows. name: of the champion.
+    single multiplier of the fit window. name: of the champion.
     """
 
     champion: Floats
@@ -67,7 +67,7 @@ def rivals(cfg: Config, info: OffersInfo, window: Window, challenger: Manifest) 
     manifest = Manifest.read(folder)
     same = manifest.graph_sha256 == challenger.graph_sha256
     running, _ = targets(graph.session((LIST_PRICE if same else folder) / GRAPH), window)
-    multiplier = float(read_json(MODELS / "scorecards/baselines.json")["single"])
+    multiplier = float(read_json(SINGLE)["multiplier"])
     alone = single(window, terms_of(cfg, info), multiplier)
     return Rivals(running, alone, "list_price" if same else manifest.name, manifest, same, multiplier)
 
@@ -125,6 +125,7 @@ def facts(
         fallback=terms_of(cfg, window.info).fallback,
         single=against.multiplier,
         listed=window.info.listed,
+        unsummed=window.info.unsummed,
         misfits=wrong if window.info.propensity_logged else (),
     )
 
@@ -142,7 +143,7 @@ def limits(settings: Gate) -> gate.Limits:
 
 def main(cfg: Config) -> None:
     """Write models/champion.json, which says whether models/policy.onnx may price, and why."""
-    info, challenger = OffersInfo.read(OFFERS / "offers.json"), Manifest.read(MODELS)
+    info, challenger = priced(OffersInfo.read(OFFERS / "offers.json")), Manifest.read(MODELS)
     count = ledger.opened(ledger.LEDGER, looked_at(), challenger.graph_sha256, challenger.name)
     window = read_certify(info)
     against = rivals(cfg, info, window, challenger)

@@ -8,10 +8,13 @@ after Morris, "Parametric empirical Bayes inference" (JASA 1983), with the betwe
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.pricing import often_shown
+if TYPE_CHECKING:
+    import pandas as pd
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -34,6 +37,12 @@ def demand(rungs: Floats, rung: Ints, bought: Ints, weight: Floats) -> Floats:
     return _mended(_curve(rungs, rung, bought, stable), rung, bought, stable)
 
 
+def told(offers: pd.DataFrame, rungs: Floats) -> Floats:
+    """Return everybody's demand at the rungs, (K,), as offers (`rung`, `bought`, `weight`) tell it; it never rises."""
+    rung, bought = (offers[name].to_numpy(np.int64) for name in ("rung", "bought"))
+    return falling(rungs, rung, bought, offers["weight"].to_numpy(float))
+
+
 def falling(rungs: Floats, rung: Ints, bought: Ints, weight: Floats) -> Floats:
     """Return the nearest to `demand` that never rises with the price, each rung weighing as often as it was shown."""
     from sklearn.isotonic import IsotonicRegression
@@ -42,14 +51,6 @@ def falling(rungs: Floats, rung: Ints, bought: Ints, weight: Floats) -> Floats:
     q = demand(rungs, rung, bought, weight)
     found: Floats = IsotonicRegression(increasing=False).fit_transform(np.arange(len(rungs)), q, sample_weight=often)
     return found
-
-
-def best(profit: Floats, rung: Ints) -> int:
-    """Return the rung with the largest profit (K,) of those often shown; of the one shown most where none was."""
-    shown = np.bincount(rung, minlength=len(profit))
-    able = np.flatnonzero(often_shown(shown))
-    able = able if len(able) else np.flatnonzero(shown == shown.max())
-    return int(able[profit[able].argmax()])
 
 
 def _curve(rungs: Floats, rung: Ints, bought: Ints, weight: Floats) -> Floats:

@@ -12,8 +12,10 @@ from pipelines.config import Config, stage
 from pipelines.errors import InputError
 from pipelines.files import read_json, read_table
 from pipelines.knowledge import known
-from pipelines.packing import pack, terms_of
+from pipelines.packing import pack, priced, terms_of
 from pipelines.tables import OffersInfo
+
+OFFERS = Path("data/offers/offers.json")
 
 
 def described(about: dict[str, Any]) -> str:
@@ -28,7 +30,7 @@ def main(cfg: Config) -> None:
     """Write models/candidates/<name>/policy.onnx and policy.json."""
     if cfg.candidate is None:
         raise InputError("export: which candidate? e.g. python -m pipelines.export candidate=gbm")
-    folder, info = Path("models/candidates") / cfg.candidate, OffersInfo.read(Path("data/offers/offers.json"))
+    folder, info = Path("models/candidates") / cfg.candidate, priced(OffersInfo.read(OFFERS))
     family = cfg.model[cfg.candidate].family if cfg.candidate in cfg.model else cfg.candidate
     offers, about = read_table(Path("data/offers/select.parquet")), read_json(folder / "demand" / "about.json")
     knowledge = known(folder / "demand", info, cfg.guardrails, Path("models/baselines/impersonal"))

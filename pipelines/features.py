@@ -35,8 +35,8 @@ Tables = dict[str, pd.DataFrame]
 
 _UNTYPED = ("min_price", "max_price", "propensity", "instrument", "randomised")  # all missing has no type yet
 _NOT_LISTED = (
-    "{}: {}, which earned most per offer in the fit window, takes its place in fallbacks and as the first champion, "
-    "named list_price."
+    "{}: the best single price of the fit window takes its place in fallbacks and as the first champion, named "
+    "list_price."
 )
 
 
@@ -119,10 +119,9 @@ def main(cfg: Config) -> None:
     """Read data/clean/ and write data/offers/: the three windows, offers.json, and what stands on no rung."""
     offers, off, info = made(cfg)
     parts = windows(ordered(offers, info), cfg.split, cfg.seed)
-    usual = ladder.fallback(parts["fit"], info.ladder, info.listed)
+    usual = 1.0 if ladder.has_list_price(info.ladder, info.listed) else None
     why = "The list price is no rung of the ladder" if info.listed else "There is no list price"
-    note = _NOT_LISTED.format(why, f"{usual:g}{' times it' if info.listed else ''}")
-    assumed = info.assumptions if usual == 1 else (*info.assumptions, note)
+    assumed = info.assumptions if usual else (*info.assumptions, _NOT_LISTED.format(why))
     with replacing(OUT) as draft:
         for name, table in {**parts, "quarantine": off}.items():
             write_table(draft / f"{name}.parquet", table)

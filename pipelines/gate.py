@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from pipelines.refutation import Placebo, Slope, wrong_signed
 from pipelines.value import Gain
-from pipelines.wording import misfits, rung_named, usual
+from pipelines.wording import misfits, number, rung_named, unknown_chances, usual
 
 PASS = "pass"
 VERDICTS = ("promote", "canary", "review", "reject")  # the later is the worse
@@ -66,7 +66,8 @@ class Facts:
     policy's mass. challengers: different ones that opened the window, this one included. fallback: multiplier that
     "list_price" quotes, 1 or the best single one. single: the best single multiplier. listed: whether multipliers are
     of list prices; if not, they are prices. misfits: multiplier, mean weight and tolerance of the rungs whose logged
-    propensities cannot be right.
+    propensities cannot be right. unsummed: whether the log tells propensities of single prices, but not of the rungs
+    that these were merged into.
     """
 
     challenger: str
@@ -93,6 +94,7 @@ class Facts:
     single: float
     listed: bool = True
     misfits: tuple[tuple[float, float, float], ...] = ()
+    unsummed: bool = False
 
     @property
     def rival(self) -> str:
@@ -172,7 +174,8 @@ def _graph(facts: Facts) -> Check:
 def _slope(slope: Slope | None) -> Check:
     if slope is None:
         return Check("slope", "review", "the effect of the price could not be measured: too few prices or purchases")
-    text = f"the log-odds of buying move with the price by {slope.estimate:+.2f} (z = {slope.z:+.1f})"
+    moved, z = number(slope.estimate, "+.2f"), number(slope.z, "+.1f")
+    text = f"the log-odds of buying move with the price by {moved} (z = {z})"
     if wrong_signed(slope):
         why = (
             "nobody buys a thing because it is dearer, so something else moved price and demand together; give what "
@@ -196,7 +199,7 @@ def _placebo(placebo: Placebo | None) -> Check:
 
 
 def _elasticity(elasticity: float) -> Check:
-    text = f"the median elasticity at the usual price is {elasticity:.2f}"
+    text = f"the median elasticity at the usual price is {number(elasticity, '.2f')}"
     if elasticity < -_WEAKEST:
         return Check("elasticity", PASS, text)
     return Check("elasticity", "review", f"{text}: so weak that every rise would pay; does the data show it at all?")
@@ -209,7 +212,7 @@ def _calibration(error: float, allowed: float) -> Check:
 
 def _propensities(facts: Facts) -> Check:
     if facts.observational:
-        text = "the log does not say how prices were chosen; all values are observational and prove nothing"
+        text = f"{unknown_chances(facts.unsummed)}; all values are observational and prove nothing"
         return Check("propensities", "review", text)
     if facts.misfits:
         told = misfits(facts.misfits, facts.listed)
@@ -277,8 +280,8 @@ def _personal(facts: Facts) -> Check:
 def _shown(gain: Gain, against: str, facts: Facts) -> tuple[str, str]:
     """Return the verdict on a lead over `against`, and its reason."""
     looks = f", {facts.challengers} challengers having opened this window" if facts.challengers > 1 else ""
-    bound = f"lower bound {1000 * gain.lower:+.1f} (one-sided {facts.level:.4g}{looks})"
-    text = f"{1000 * gain.mean:+.1f} per 1,000 offers against {against}, {bound}"
+    bound = f"lower bound {number(1000 * gain.lower, '+.1f')} (one-sided {facts.level:.4g}{looks})"
+    text = f"{number(1000 * gain.mean, '+.1f')} per 1,000 offers against {against}, {bound}"
     if facts.observational:
         return "review", f"{text}, but observational, so that even its sign may be wrong: a person must decide"
     if gain.lower > 0:

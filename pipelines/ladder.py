@@ -6,14 +6,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from pipelines import everybody
 from pipelines.errors import InputError
 
 DIGITS = 6  # ratios that agree to so many digits are the same ratio
-MOST_RUNGS = 25
+MOST_RUNGS = 40
 _GAP = 0.005  # two neighbouring ratios further apart than this share are two rungs,
 _WIDEST = 0.02  # unless the ratios between gaps spread over more than this: then they were not meant as one
 _TENTHS = np.linspace(0.1, 0.9, 9)
+_SAME, _WHOLE = (
+    0.01,
+    0.05,
+)  # by how much logged propensities of one price, and the sum of those of all from 1, may differ
 
 
 def derived(ratios: pd.Series, where: str, exact: bool = False) -> tuple[float, ...]:
@@ -44,6 +47,44 @@ def few(ratios: pd.Series, exact: bool = False) -> tuple[float, ...] | None:
     return tuple(float(rung) for rung in seen) if len(seen) <= MOST_RUNGS else None
 
 
+def summed(
+    ratios: pd.Series, propensity: pd.Series, rung: NDArray[np.int64], exact: bool = False
+) -> NDArray[np.float64] | None:
+    """Return the propensity of each offer's rung, (N,), from those of the prices that rungs take in; None if unknown.
+
+    A log tells only the propensity of the price shown. Where it is the same in every context, each price has one, they
+    sum to 1, and a rung's is the sum over its prices. Where contexts differ, those of the prices not shown are missing.
+    """
+    seen, price = np.unique(np.round(ratios.to_numpy(float), DIGITS), return_inverse=True)
+    if not exact:
+        price = np.append(0, np.cumsum(np.diff(np.log(seen)) > _GAP))[price]
+    p, offers = propensity.to_numpy(float), np.bincount(price).astype(float)
+    chance = np.bincount(price, p) / np.maximum(offers, 1)
+    same = np.abs(p - chance[price]) <= _SAME * chance[price]  # never so where one is missing
+    if not same.all() or abs(chance.sum() - 1) > _WHOLE:
+        return None
+    whole = np.minimum(np.bincount(rung, (chance / offers)[price]), 1.0)
+    found: NDArray[np.float64] = whole[rung]
+    return found
+
+
+def merging(rungs: int, logged: bool, unsummed: bool) -> list[str]:
+    """Return a sentence for prices that were merged into rungs, and one for their propensities, where these are logged.
+
+    unsummed: whether those of the rungs could not be told from them (`summed`).
+    """
+    said = {
+        f"More than {MOST_RUNGS} price ratios were shown: each is taken as the nearest of {rungs} quantiles of them.":
+            True,
+        "The propensity of such a rung is the sum of those of its prices, which were the same in every context.":
+            logged and not unsummed,
+        "Propensities were logged, but of single prices, and differ between contexts or do not sum to 1, so that those "
+        "of the rungs cannot be told from them: they are not used, and what a price does is observational here.":
+            unsummed,
+    }  # fmt: skip
+    return [sentence for sentence, holds in said.items() if holds]
+
+
 def _plainest(group: NDArray[np.float64]) -> float:
     """Return the number with the fewest digits near the middle of a rising group, and inside it."""
     middle = float(np.median(group))
@@ -65,22 +106,6 @@ def on_rung(ratios: pd.Series, ladder: tuple[float, ...], snap: float | None = N
     return np.where(far | ~np.isfinite(values), -1, index)
 
 
-def fallback(offers: pd.DataFrame, ladder: tuple[float, ...], listed: bool = True) -> float:
-    """Return the multiplier of last resort: 1 if it is a rung, else the best single rung of these offers.
-
-    listed: whether there are list prices; where they were only taken as 1, the rung 1 means nothing.
-
-    Best by margin x `everybody`'s demand, each offer weighing 1 / propensity where it is known; of the rungs that were
-    shown at least 20 times and to one offer in 200, if there are any. Where some prices were drawn at random, by the
-    offers so priced alone.
-    """
-    if listed and any(abs(rung - 1) < 10**-DIGITS for rung in ladder):
-        return 1.0
-    drawn = offers["randomised"] == 1 if "randomised" in offers else np.zeros(len(offers), bool)
-    offers = offers[drawn] if drawn.any() else offers
-    rungs, rung = np.array(ladder), offers["rung"].to_numpy(np.int64)
-    price = offers["list_price"].to_numpy(float)[:, None] * rungs
-    margin = (price - offers[["unit_cost"]].to_numpy(float)).mean(axis=0)
-    weight = 1 / offers["propensity"].fillna(1.0).to_numpy(float)
-    profit = margin * everybody.demand(rungs, rung, offers["bought"].to_numpy(np.int64), weight)
-    return ladder[everybody.best(profit, rung)]
+def has_list_price(ladder: tuple[float, ...], listed: bool = True) -> bool:
+    """Return whether the list price is a rung. listed: whether there are any; taken as 1, the rung 1 means nothing."""
+    return listed and any(abs(rung - 1) < 10**-DIGITS for rung in ladder)

@@ -64,6 +64,7 @@ def studied(offers: pd.DataFrame, info: OffersInfo, seed: int, support: float = 
     report = {
         "offers": len(offers),
         "propensity_logged": info.propensity_logged,
+        "unsummed": info.unsummed,
         "listed": info.listed,
         "everywhere": not info.model,  # whether every context had a chance of every rung
         "support": support,
@@ -147,13 +148,14 @@ def findings(report: dict[str, Any]) -> list[dict[str, str]]:
     """Return what a person must know of the log, the gravest first: FAIL, REVIEW or NOTE, each with its reason."""
     slope, placebos, least = report["slope"], report["placebo"], report["support"]
     instrument, test = report.get("instrument", {}), report.get("endogeneity", {})
+    mended = wording.number(test.get("corrected", slope)["estimate"], "+.2f")
     hardly = [wording.rung_named(r["multiplier"], report["listed"]) for r in report["rungs"] if r["unsupported"] > 0.5]
     wrong = misfits(report["rungs"], report["everywhere"]) if report["propensity_logged"] else []
     said = [
         (
             "FAIL",
             report["wrong_signed"],
-            f"demand rises with the price (slope {test.get('corrected', slope)['estimate']:+.2f} per standard "
+            f"demand rises with the price (slope {mended} per standard "
             "deviation of the log price, after the context): what raised prices also raised demand and is not in the "
             "context. Add it as a column, declare an instrument or randomised rows, or randomise some prices",
         ),
@@ -182,12 +184,13 @@ def findings(report: dict[str, Any]) -> list[dict[str, str]]:
             "REVIEW",
             test.get("p_value", 1.0) < 0.05,
             f"prices answered to something hidden (p {test.get('p_value', 1.0):.2g}): the slope is "
-            f"{slope['estimate']:+.2f} without and {test.get('corrected', slope)['estimate']:+.2f} with the control",
+            f"{wording.number(slope['estimate'], '+.2f')} without and {mended} with the control",
         ),
         (
             "REVIEW",
             not report["propensity_logged"],
-            "propensities were not logged and are estimated: what a price does is observational here",
+            f"{wording.unknown_chances(report['unsummed'])}; propensities are estimated: what a price does is "
+            "observational here",
         ),
         (
             "NOTE",
@@ -210,7 +213,8 @@ def main(cfg: Config) -> None:
         write_json(draft / "report.json", found.report)
     slope = found.report["slope"]
     told = [f"\n  {f['verdict']}: {f['reason']}" for f in found.report["findings"]]
-    print(f"overlap: slope {slope['estimate']:+.3f} ± {slope['standard_error']:.3f} -> {FOLDER}/{''.join(told)}")
+    moved = f"{wording.number(slope['estimate'], '+.3f')} ± {slope['standard_error']:.3f}"
+    print(f"overlap: slope {moved} -> {FOLDER}/{''.join(told)}")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 from pipelines import agreement, graph
 from pipelines.config import Config
 from pipelines.errors import InputError
-from pipelines.files import digest, replacing
+from pipelines.files import digest, read_json, replacing
 from pipelines.knowledge import Knowledge
 from pipelines.manifest import GRAPH, Field, Manifest
 from pipelines.policy import Terms
@@ -18,6 +19,7 @@ from pipelines.pricing import Guardrails, admitted_rungs
 from pipelines.tables import OffersInfo
 from pipelines.tracking import git_commit
 
+SINGLE = Path("models/baselines/single.json")  # everybody's best price in the fit window
 OUTPUTS = {
     "price": "price to charge, in the currency",
     "multiplier": "price / list price",
@@ -49,6 +51,11 @@ def registered_name(source: str, model: str = "") -> str:
     return model or ("pricing" if source == "market" else f"pricing-{source}")
 
 
+def priced(info: OffersInfo) -> OffersInfo:
+    """Return what the offers are with the fallback that `baselines` found, where it is not the list price."""
+    return info if info.fallback is not None else replace(info, fallback=float(read_json(SINGLE)["multiplier"]))
+
+
 def terms_of(cfg: Config, info: OffersInfo, ladder: tuple[float, ...] | None = None) -> Terms:
     """Return what a policy decides by; `ladder` restricts its rungs (baselines)."""
     usual = fallback(cfg.guardrails, info)
@@ -70,11 +77,13 @@ def within(rungs: tuple[float, ...], guardrails: Guardrails) -> list[float]:
 
 def fallback(guardrails: Guardrails, info: OffersInfo) -> float:
     """Return the multiplier of last resort: the list price, or of the rungs that the guardrails leave the nearest to
-    the one that `features` found best."""
+    the one that `baselines` found best (`priced`)."""
+    if info.fallback is None:
+        raise InputError("the list price is no rung, and the price in its place is not known yet: run `dvc repro`")
     if info.fallback == 1.0:
         return 1.0
-    able = within(admitted_rungs(info.ladder, guardrails), guardrails)
-    return min(able, key=lambda rung: abs(np.log(rung / info.fallback))) if able else info.fallback
+    usual, able = info.fallback, within(admitted_rungs(info.ladder, guardrails), guardrails)
+    return min(able, key=lambda rung: abs(np.log(rung / usual))) if able else usual
 
 
 def pack(

@@ -132,8 +132,11 @@ def inward(ladder: tuple[float, ...]) -> list[int]:
 
 
 def often_shown(offers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which rungs may be everybody's price, (K,), by how many offers stood on each: at least 20 and 1 in 200."""
-    often: NDArray[np.bool_] = offers >= max(20, 0.005 * offers.sum())
+    """Return which rungs may be everybody's price, (K,), by how many offers stood on each: at least 20 and 1 in 200.
+
+    Where few offers stand on many rungs, half of what a rung has in the mean is enough.
+    """
+    often: NDArray[np.bool_] = offers >= max(min(20, offers.mean() / 2), 0.005 * offers.sum())
     return often
 
 

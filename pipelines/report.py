@@ -25,10 +25,12 @@ from pipelines.wording import (
     changed,
     money,
     moved,
+    number,
     percent,
     price_axis,
     rung_named,
     signed,
+    unknown_chances,
     usual,
 )
 
@@ -46,7 +48,7 @@ def gather(champion: dict[str, Any], confidence: float) -> dict[str, Any]:
         "champion": champion,
         "choice": choice,
         "confidence": confidence,
-        "info": read_json(OFFERS),
+        "info": {**read_json(OFFERS), "fallback": champion["facts"]["fallback"]},
         "baselines": read_json(MODELS / "scorecards/baselines.json"),
         "cards": {n: read_json(MODELS / f"scorecards/{n}.json") for n in choice["balanced_log_loss"]},
         "overlap": read_json(MODELS / "overlap/report.json"),
@@ -73,7 +75,14 @@ def write(path: Path, champion: dict[str, Any], confidence: float) -> None:
 def page(facts: dict[str, Any]) -> str:
     """Return the page, as HTML; facts: see `gather`."""
     world = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    world.filters |= {"money": money, "signed": signed, "percent": percent, "moved": moved, "changed": changed}
+    world.filters |= {
+        "money": money,
+        "signed": signed,
+        "percent": percent,
+        "moved": moved,
+        "changed": changed,
+        "number": number,
+    }
     info = {"listed": True, "timed": True, **facts["info"]}
     told = {
         **facts,
@@ -86,6 +95,7 @@ def page(facts: dict[str, Any]) -> str:
         "curves": curves(facts["plots"]["demand"], info["listed"]),
         "calibration": calibration(facts["plots"]["calibration"]),
         "unknown": unknown(facts),
+        "chances": unknown_chances(facts["champion"]["facts"].get("unsummed", False)),
         "usual": usual(info["fallback"], info["listed"]),
         "axis": price_axis(info["listed"]),
         "check_words": CHECKS,
@@ -221,7 +231,7 @@ def unknown(facts: dict[str, Any]) -> list[str]:
     said = [str(text) for text in info["assumptions"]]
     if told["observational"]:
         said.append(
-            "Observational: nobody noted how the past prices were chosen. If something that moved prices also moved "
+            f"Observational: {unknown_chances(told.get('unsummed', False))}. If something that moved prices also moved "
             "demand and is not a column of the table, every gain here may be wrong, in either direction."
         )
     hardly = [r["multiplier"] for r in facts["overlap"]["rungs"] if r["unsupported"] > 0.5]

@@ -13,6 +13,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pipelines import wording
 from pipelines.drawing import bar
 from pipelines.files import read_json, replacing
 from pipelines.wording import percent
@@ -120,7 +121,7 @@ def _holds(one: Mapping[str, Any]) -> str:
 
 def number(value: float) -> str:
     """Return a number of unknown size for reading, with about four digits."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}".replace("-", "−")
+    return wording.number(value, ",.0f" if abs(value) >= 1000 else ".4g")
 
 
 def short(text: str) -> str:

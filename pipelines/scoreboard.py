@@ -33,13 +33,13 @@ _WIDTH = 140  # columns that the table needs
 def row(name: str, card: dict[str, Any]) -> list[str]:
     """Return the cells of one policy; a dash where a number does not exist."""
     sensitivity = card.get("price_sensitivity", {}).get("p50")
-    interval = f"{_number(card['profit_per_1000'], 0)}  {card['profit_low']:,.0f} … {card['profit_high']:,.0f}"
+    profit, low, high = (_number(card[k], 0) for k in ("profit_per_1000", "profit_low", "profit_high"))
     return [
         name,
         _number(card.get("balanced_log_loss"), 4),
         _number(card.get("calibration_error"), 4),
         _number(sensitivity, 2),
-        interval,
+        f"{profit}  {low} … {high}",
         _number(card.get("claimed_per_1000"), 0),
         _number(card.get("true_profit_per_1000"), 0),
         _number(card.get("share_of_gain"), 0, percent=True),
@@ -50,7 +50,7 @@ def row(name: str, card: dict[str, Any]) -> list[str]:
 def _number(value: float | None, digits: int, percent: bool = False) -> str:
     if value is None:
         return "–"
-    return f"{100 * value:.{digits}f} %" if percent else f"{value:,.{digits}f}"
+    return wording.percent(value, digits) if percent else wording.number(value, f",.{digits}f")
 
 
 def table(cards: dict[str, dict[str, Any]], baselines: dict[str, Any], info: OffersInfo, confidence: float) -> Table:
@@ -85,10 +85,11 @@ def mode_lines(modes: dict[str, dict[str, Any]], pick: str) -> list[str]:
     lines = [f"Ways to price by {pick}, on the select window:"] if modes else []
     for name, card in modes.items():
         gain, share = card["gain_over_list_price"], card.get("share_of_gain")
-        told = "" if share is None else f", {100 * share:.0f} % of the possible gain"
+        told = "" if share is None else f", {wording.percent(share)} of the possible gain"
+        lead, low, high = (wording.number(gain[k], "+,.0f") for k in ("per_1000", "low", "high"))
         lines.append(
-            f"  {card.get('label', name)}: {card['profit_per_1000']:,.0f} per 1,000 offers, "
-            f"{gain['per_1000']:+,.0f} ({gain['low']:+,.0f} … {gain['high']:+,.0f}) over the usual price{told}"
+            f"  {card.get('label', name)}: {_number(card['profit_per_1000'], 0)} per 1,000 offers, "
+            f"{lead} ({low} … {high}) over the usual price{told}"
         )
     return lines
 
@@ -104,10 +105,11 @@ def gain_lines(champion: dict[str, Any]) -> list[str]:
     }
     for name, (fact, rival) in rivals.items():
         gain, truth = facts[fact], champion["metrics"][f"gain_over_{name}"]["true_per_1000"]
-        told = "" if truth is None else f"; the truth is {truth:+,.1f}"
+        told = "" if truth is None else f"; the truth is {wording.number(truth, '+,.1f')}"
+        mean, lower = (wording.number(1000 * gain[k], "+,.1f") for k in ("mean", "lower"))
         lines.append(
-            f"  {1000 * gain['mean']:+,.1f} per 1,000 offers over {rival}, lower bound "
-            f"{1000 * gain['lower']:+,.1f} (one-sided, {100 * facts['level']:.4g} %){told}"
+            f"  {mean} per 1,000 offers over {rival}, lower bound "
+            f"{lower} (one-sided, {100 * facts['level']:.4g} %){told}"
         )
     return lines
 

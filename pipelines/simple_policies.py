@@ -8,8 +8,8 @@ import numpy as np
 
 from pipelines import pricing
 from pipelines.policy import Terms, fallback_price, options
-from pipelines.value import Floats
-from pipelines.window import Window, on_ladder, scores, true_value
+from pipelines.value import Floats, direct
+from pipelines.window import Window, on_ladder, true_value
 
 
 def single(window: Window, terms: Terms, multiplier: float) -> Floats:
@@ -19,17 +19,23 @@ def single(window: Window, terms: Terms, multiplier: float) -> Floats:
     return on_ladder(price / window.sale["list_price"], window.info.ladder)
 
 
-def best_single(window: Window, terms: Terms) -> float:
-    """Return the multiplier with the highest doubly robust profit on `window`; of equals the one nearest 1.
+def best_single(window: Window, terms: Terms, demand: Floats, *, alone: bool = False) -> float:
+    """Return the multiplier that would earn most as everybody's price on `window`; of equals the one nearest 1.
 
-    Equals are rungs that the guardrails forbid everywhere: all of them come to the fallback. Rungs that were shown
-    fewer than 20 times, or to less than one offer in 200, are left out if others remain.
+    demand: (K,) everybody's at the knots (`everybody`), which few offers bear better than values of single policies.
+    alone: each rung is its own fallback, where the fallback is what is sought. Equals are rungs that the guardrails
+    forbid everywhere: all of them come to the fallback. Rungs hardly shown are left out if others remain.
     """
     shown = np.bincount(window.logged.rung, minlength=len(terms.knots))
     able = pricing.often_shown(shown)[terms.knots_of(terms.ladder)]
     rungs = [m for m, often in zip(terms.ladder, able, strict=True) if often or not able.any()]
-    nearest = sorted(rungs, key=lambda m: abs(np.log(m)))
-    return max(nearest, key=lambda m: float(scores(single(window, terms, m), window).mean()))
+    curves = np.broadcast_to(demand, (len(window.offers), len(demand)))
+
+    def earned(m: float) -> float:
+        target = single(window, replace(terms, fallback=m) if alone else terms, m)
+        return float(direct(target, curves, window.logged).mean())
+
+    return max(sorted(rungs, key=lambda m: abs(np.log(m))), key=earned)
 
 
 def greedy(profit: Floats, window: Window, terms: Terms) -> Floats:

@@ -118,13 +118,15 @@ class OffersInfo:
     """What the offers in data/offers/ are: ladder, context columns, and what had to be assumed.
 
     numeric, categorical: the context's columns, the only ones that a candidate may read.
+    unsummed: whether the log tells propensities, but only of single prices that were merged into rungs.
     personal: those of them that say something of the shopper. units: column -> unit or meaning.
     instrument, anchored: whether the column of that name moves the price by itself, or flags rows priced at random.
     cost_share: unit cost as a share of the list price where a request brings no unit cost; None = unknown.
-    fallback: the multiplier of last resort and of the first policy: 1, the list price, or where that is not on the
-    ladder the best single rung of the fit window. listed: whether there are list prices; if not, each is taken as 1 and
-    rungs are prices. timed: whether there are times; if not, the windows are drawn at random. model:
-    the registered model whose live decisions these are, if they are such: the next policy is a version of it.
+    fallback: the multiplier of last resort and of the first policy: 1, the list price; None where that is not on the
+    ladder, so that `baselines` has to find the best single rung of the fit window. listed: whether there are list
+    prices; if not, each is taken as 1 and rungs are prices. timed: whether there are times; if not, the windows are
+    drawn at random. model: the registered model whose live decisions these are, if they are such: the next policy is a
+    version of it.
     definitions: of the features, where they were made of an event log (behaviour/exported.py).
     """
 
@@ -137,12 +139,13 @@ class OffersInfo:
     personal: tuple[str, ...] = ()
     units: dict[str, str] = field(default_factory=dict)
     cost_share: float | None = None
-    fallback: float = 1.0
+    fallback: float | None = 1.0
     assumptions: tuple[str, ...] = ()
     rows: dict[str, int] = field(default_factory=dict)
     sha256: str = ""
     instrument: bool = False
     anchored: bool = False
+    unsummed: bool = False
     listed: bool = True
     timed: bool = True
     model: str = ""

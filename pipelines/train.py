@@ -20,14 +20,13 @@ from pipelines.candidates.learning import Learned, learn, weighted
 from pipelines.config import Config, stage
 from pipelines.errors import InputError
 from pipelines.files import digest_folder, read_table, replacing, write_json
-from pipelines.logging_policy import FOLDER, SHOWN, LoggingPolicy, judged
+from pipelines.logging_policy import FOLDER, judged
 from pipelines.tables import OffersInfo
 
 if TYPE_CHECKING:
     import pandas as pd
 
 OFFERS = Path("data/offers")
-_SHOCKS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the shock that live curves are averaged over
 _ABOUT_OFFERS = ("offer_id", "multiplier", "rung", "list_price", "unit_cost", "bought")
 
 
@@ -43,16 +42,6 @@ def read_window(name: str, info: OffersInfo) -> pd.DataFrame:
         raise InputError(f"{FOLDER / 'offers.parquet'} speaks of other offers than {path}: run `dvc repro`")
     columns = ["propensity", "usual", "shock"]
     return weighted(window.assign(**{c: shown[c].to_numpy(float) for c in columns}))
-
-
-def controls(info: OffersInfo, fit: pd.DataFrame) -> Controls:
-    """Return what stands beside the context: the usual price where no propensity is logged, a shock if any."""
-    logs = np.log(fit["multiplier"].to_numpy(float))
-    habit = None if info.propensity_logged else LoggingPolicy.load(FOLDER / SHOWN)
-    shock = fit["shock"].to_numpy(float)
-    # a randomised price has no shock, and a live price is like it; an instrument leaves shocks to average over
-    spread = tuple(float(s) for s in np.quantile(shock, _SHOCKS)) if info.instrument else (0.0,)
-    return Controls(habit, info.ladder, float(logs.mean()), max(float(logs.std()), 1e-9), spread if shock.std() else ())
 
 
 def write(folder: Path, learned: Learned, fit: pd.DataFrame, select: pd.DataFrame, about: dict[str, Any]) -> float:
@@ -78,7 +67,7 @@ def main(cfg: Config) -> None:
     name, settings, info = cfg.candidate, cfg.model[cfg.candidate], OffersInfo.read(OFFERS / "offers.json")
     fit, select = (read_window(window, info) for window in ("fit", "select"))
     started, columns = time.perf_counter(), (info.numeric, info.categorical)
-    learned = learn(fit, select, columns, info.ladder, settings, cfg.seed, controls(info, fit))
+    learned = learn(fit, select, columns, info.ladder, settings, cfg.seed, Controls.of(info, fit))
     seconds, best = time.perf_counter() - started, min(learned.history["select_log_loss"])
     folder, rows = Path("models/candidates") / name, {"fit": len(fit), "select": len(select)}
     about = {

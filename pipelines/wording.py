@@ -63,6 +63,16 @@ def rung_named(multiplier: float, listed: bool = True) -> str:
     return f"{multiplier:g} times the list price" if listed else f"{multiplier:g}"
 
 
+def unknown_chances(unsummed: bool) -> str:
+    """Return what is not known of how prices were chosen, where propensities had to be estimated.
+
+    unsummed: whether the log tells those of single prices, which were merged into rungs.
+    """
+    if not unsummed:
+        return "the log does not say how prices were chosen"
+    return "the log tells propensities of single prices, but these were merged into rungs, whose own it does not tell"
+
+
 def misfits(rows: Sequence[tuple[float, float, float]], listed: bool = True) -> str:
     """Return (multiplier, mean weight, tolerance) of rungs whose mean weight should be 1, at most three."""
     told = [f"{mean:.2f} at {rung_named(m, listed)} (1 ± {tolerance:.2f} is chance)" for m, mean, tolerance in rows[:3]]
@@ -74,29 +84,34 @@ def price_axis(listed: bool = True) -> str:
     return "price / list price" if listed else "price"
 
 
+def number(value: float, form: str) -> str:
+    """Return a number in a format of Python's, such as "+,.1f", with a minus sign and no hyphen: every text's way."""
+    return format(value, form).replace("-", "−")
+
+
 def money(value: float | None) -> str:
     """Return an amount for reading: whole from 100 on, else with one decimal; a dash where there is none."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:z.1f}".removesuffix(".0")
+    return number(value, ",.0f") if abs(value) >= 100 else number(value, "z.1f").removesuffix(".0")
 
 
 def signed(value: float | None) -> str:
     """Return an amount with its sign."""
-    text = money(value).replace("-", "−")
+    text = money(value)
     return text if text in ("0", "–") or text.startswith("−") else f"+{text}"
 
 
 def percent(value: float | None, digits: int = 0) -> str:
     """Return a share in percent."""
-    return "–" if value is None else f"{100 * value:.{digits}f} %".replace("-", "−")
+    return "–" if value is None else f"{number(100 * value, f'.{digits}f')} %"
 
 
 def moved(value: float) -> str:
     """Return a price change in percent, or in words where there is none."""
-    return "as usual" if abs(value) < 5e-4 else f"{100 * value:+.0f} %".replace("-", "−")
+    return "as usual" if abs(value) < 5e-4 else f"{number(100 * value, '+.0f')} %"
 
 
 def changed(value: float) -> str:
     """Return a mean price change in percent, with its sign."""
-    return f"{100 * value:+z.1f} %".replace("-", "−")
+    return f"{number(100 * value, '+z.1f')} %"

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipelines import baselines, graph, window
+from pipelines import baselines, graph, overlap, window
 from pipelines.baselines import imitation, impersonal, logged_worth
 from pipelines.candidates import load_demand
 from pipelines.candidates.learning import regress, weighted
@@ -18,7 +18,9 @@ from pipelines.encoder import Encoder
 from pipelines.files import read_json, read_table
 from pipelines.logging_policy import FOLDER
 from pipelines.manifest import GRAPH, Manifest
+from pipelines.packing import SINGLE
 from pipelines.pricing import Guardrails
+from pipelines.tables import OffersInfo
 from pipelines.window import on_ladder, scores
 from tests import worlds
 from tests.worlds import CATEGORICAL, LADDER, NUMERIC, config, enter_shop, info, offers, terms
@@ -133,11 +135,90 @@ def test_every_baseline_has_a_scorecard(shop: Path) -> None:
         assert card["profit_low"] < card["profit_per_1000"] < card["profit_high"], name
         assert card["true_profit_per_1000"] <= found["bounds"]["perfect_per_1000"], name
     assert found["policies"]["single"]["multiplier"] in LADDER
-    assert found["single"] in LADDER
+    assert {"multiplier": found["policies"]["single"]["multiplier"]} == read_json(SINGLE)
     assert 0 < found["policies"]["list_price"]["balanced_log_loss"] < 1
     assert 400 == found["policies"]["list_price"]["offers"]
     assert 0 == found["policies"]["list_price"]["gain_over_list_price"]["per_1000"]
     assert found["bounds"]["best_single_per_1000"] <= found["bounds"]["perfect_per_1000"]
+
+
+def sold(rungs: np.ndarray, eager: np.ndarray, seed: int) -> np.ndarray:
+    """Return outcomes at rungs of LADDER, of which 0.9 earns most without a cost; the eager buy twice as often."""
+    demand = np.array([0.4, 0.38, 0.24, 0.2, 0.17])
+    return (np.random.default_rng(seed).random(len(rungs)) < np.where(eager, 2, 1) * demand[rungs]).astype(np.int64)
+
+
+def hidden(rows: int = 6000) -> pd.DataFrame:
+    """Return offers without list prices; the eager, whom `age` tells, were shown dearer ones, unlogged."""
+    table, rng = offers(rows, 3)[0], np.random.default_rng(3)
+    eager = table["age"].to_numpy() > 0.5
+    dealt = np.where(eager[:, None], [[0.02, 0.03, 0.15, 0.3, 0.5]], [[0.5, 0.3, 0.15, 0.03, 0.02]])
+    rung = (np.cumsum(dealt, axis=1) < rng.random((rows, 1))).sum(axis=1).clip(0, 4)
+    price = np.array(LADDER)[rung]
+    return table.assign(
+        list_price=1.0, unit_cost=0.0, price=price, multiplier=price, rung=rung, bought=sold(rung, eager, 4),
+        propensity=np.nan, window="fit",
+    )  # fmt: skip
+
+
+UNLISTED = {"listed": False, "fallback": None, "propensity_logged": False, "numeric": ("age",), "categorical": ()}
+NO_RAILS = config(guardrails=Guardrails())
+
+
+def priced_as(table: pd.DataFrame, about: OffersInfo) -> pd.DataFrame:
+    """Return the fit window with what `overlap` tells of it, written where stages look for it."""
+    found = overlap.studied(table, about, 1)
+    for name, policy in found.policies.items():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        policy.save(FOLDER / name)
+    told = {n: found.table[n].to_numpy(float) for n in ("propensity", "usual", "shock")}
+    return weighted(table.assign(**told))
+
+
+def test_the_best_single_price_takes_notice_of_the_context(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unlogged, prices rose with the wish to buy: plain means find the dearest best, estimated propensities do not."""
+    monkeypatch.chdir(tmp_path)
+    table, about = hidden(), info(**UNLISTED)
+    assert 1.2 == baselines.best_multiplier(NO_RAILS, about, table.assign(propensity=0.2, shock=0.0, weight=1.0))
+    assert 0.9 == baselines.best_multiplier(NO_RAILS, about, priced_as(table, about))
+
+
+def test_prices_drawn_at_random_decide_the_best_single_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where some rows are flagged so they alone tell it, also if what moved the others is in no column."""
+    monkeypatch.chdir(tmp_path)
+    table, rng = hidden(12_000), np.random.default_rng(5)
+    eager, drawn = table["age"].to_numpy() > 0.5, rng.random(len(table)) < 0.1
+    rung = np.where(drawn, rng.integers(0, 5, len(table)), table["rung"])
+    price = np.array(LADDER)[rung]
+    table = table.assign(
+        rung=rung, multiplier=price, price=price, bought=sold(rung, eager, 6), age=0.5 * rng.random(len(rung))
+    )
+    table, about = table.assign(randomised=drawn.astype(float)), info(**UNLISTED, anchored=True)
+    unflagged, blind = table.drop(columns="randomised"), info(**UNLISTED)
+    assert baselines.best_multiplier(NO_RAILS, blind, priced_as(unflagged, blind)) > 1
+    assert 0.9 == baselines.best_multiplier(NO_RAILS, about, priced_as(table, about))
+
+
+def test_an_instrument_decides_the_best_single_price(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hidden shock raised price and demand; the curve with the shock beside the context is the one that counts."""
+    monkeypatch.chdir(tmp_path)
+    table, rng = hidden(12_000), np.random.default_rng(7)
+    shock, cost = rng.normal(size=(2, len(table)))
+    rung = np.clip(np.round(2 + shock + cost), 0, 4).astype(int)
+    q = 1 / (1 + np.exp(-(-0.2 + 1.5 * shock - 5 * np.log(np.array(LADDER)[rung]))))
+    price = np.array(LADDER)[rung]
+    table = table.assign(rung=rung, multiplier=price, price=price, bought=(rng.random(len(q)) < q).astype(int))
+    table = table.assign(instrument=cost)
+    about = info(**UNLISTED, instrument=True)
+    assert 1.2 == baselines.best_multiplier(NO_RAILS, info(**UNLISTED), priced_as(table, info(**UNLISTED)))
+    assert 0.8 == baselines.best_multiplier(NO_RAILS, about, priced_as(table, about))
+
+
+def test_guardrails_bind_the_price_in_the_list_prices_place() -> None:
+    """Of the rungs that they leave it is the best."""
+    table = hidden().assign(propensity=0.2, shock=0.0, weight=1.0)
+    rails = config(guardrails=Guardrails(largest_rise=0.1))
+    assert 1.1 == baselines.best_multiplier(rails, info(**UNLISTED), table)
 
 
 def spoil(name: str) -> None:

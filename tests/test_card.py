@@ -27,7 +27,7 @@ def test_card_has_every_part(tmp_path: Path) -> None:
         "- profit: **review**, observational",
         "| log loss | 0.6123 |",
         "| share of the possible gain | 64.3% |",
-        "p10: -3.10, p50: -2.00",
+        "p10: −3.10, p50: −2.00",
         "- margin over unit cost, at least: 5%",
         "personal: days_since_purchase, session_dwell, country",
         "unit cost is 40 % of the list price",

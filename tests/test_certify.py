@@ -61,7 +61,7 @@ def test_the_verdict_rests_on_the_facts_that_are_written(shop: Path) -> None:
     bought = read_table(CERTIFY)["bought"]
     assert bought.mean() == facts["purchase_rate"]
     assert 800 == found["scorecard"]["offers"]
-    assert facts["single"] == read_json(Path("models/scorecards/baselines.json"))["single"]
+    assert facts["single"] == read_json(Path("models/baselines/single.json"))["multiplier"]
 
 
 def test_the_bound_is_one_sided_and_of_the_paired_difference(shop: Path) -> None:

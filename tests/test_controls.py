@@ -101,7 +101,7 @@ def test_outcomes_are_held_against_the_curve_at_their_own_shock() -> None:
         at = dataclasses.replace(one, controls=Controls(shocks=(shock,)))
         expected[told["shock"] == shock] = probability(at, table)[told["shock"] == shock]
     both = Ensemble(("a", "b"), (one, one), (0.4, 0.6))
-    for demand in (one, both, Damped(both, 1.0, (1.0,) * len(LADDER), 2)):
+    for demand in (one, both, Damped(both, 1.0, (1.0,) * len(LADDER))):
         np.testing.assert_allclose(expected, probability(scored(demand), told))
         np.testing.assert_array_equal(probability(demand, told), probability(scored(demand), table))
     assert np.abs(expected - probability(one, told)).max() > 0.1

@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.candidates import linear, load_demand
 from pipelines.candidates.controls import Controls, scored
-from pipelines.candidates.damping import Damped, believed, best_single_rung, damp, damped, pooled_shape
+from pipelines.candidates.damping import Damped, believed, damp, damped
 from pipelines.candidates.learning import weighted
 from pipelines.demand import probability
 from tests.worlds import LADDER, candidate, in_graph, log_curve, offers
@@ -34,24 +34,34 @@ def outcomes(q: np.ndarray, seed: int = 1) -> tuple[np.ndarray, np.ndarray, np.n
 def test_undamped_curves_stay_as_they_are() -> None:
     """At s = 1 nothing changes, to the last bit."""
     q = curves(100, 1.0)
-    np.testing.assert_array_equal(q, damped(q, 1.0, pooled_shape(q, 2), 2))
+    np.testing.assert_array_equal(q, damped(q, 1.0, q.mean(axis=0)))
 
 
 def test_wholly_damped_everybody_has_the_same_relative_demand() -> None:
-    """At s = 0 the curves are multiples of the pooled one, as high at the best single rung as they were."""
-    q = 0.3 * curves(100, 1.0)  # no multiple exceeds 1
-    shape = pooled_shape(q, 2)
-    found = damped(q, 0.0, shape, 2)
-    np.testing.assert_allclose(q[:, 2], found[:, 2])
-    np.testing.assert_allclose(np.tile(shape, (100, 1)), found / found[:, 2:3])
+    """At s = 0 the curves are multiples of the pooled one, as high over all rungs as they were."""
+    q = 0.3 * curves(100, 1.0)  # no multiple is near 1
+    shape = q.mean(axis=0)
+    found = damped(q, 0.0, shape)
+    np.testing.assert_allclose(q.sum(axis=1), found.sum(axis=1))
+    np.testing.assert_allclose(np.tile(shape / shape[2], (100, 1)), found / found[:, 2:3])
+    np.testing.assert_allclose(found, damped(q, 0.0, 7 * shape))
 
 
 def test_wholly_damped_the_best_single_rung_is_everybodys() -> None:
-    """Where cost shares are alike, s = 0 quotes to everybody what would earn most as everybody's price."""
-    q, margin = 0.5 * curves(500, 1.0), np.array(LADDER) - 0.6
-    at = best_single_rung(q, np.tile(margin, (500, 1)))
+    """Where cost shares are alike, s = 0 quotes what earns most as everybody's price, to likely buyers too."""
+    q, margin = curves(500, 1.0), np.array(LADDER) - 0.6
+    q[:100] = np.sqrt(q[:100])
+    at = int((q.sum(axis=0) * margin).argmax())
     assert len(set((q * margin).argmax(axis=1))) > 1
-    assert {at} == set((damped(q, 0.0, pooled_shape(q, at), at) * margin).argmax(axis=1))
+    assert {at} == set((damped(q, 0.0, q.mean(axis=0)) * margin).argmax(axis=1))
+
+
+def test_a_multiple_of_everybodys_promises_no_sure_sale() -> None:
+    """Else one non-purchase at a cheap rung would refute the shape that all share."""
+    q = np.array([[0.98, 0.97, 0.96], [0.9, 0.3, 0.05]])
+    assert q.sum() / q[1].sum() * q[1, 0] > 1
+    assert 0.989 < damped(q, 0.0, q.mean(axis=0)).max() < 0.991
+    assert believed(q, np.zeros(2, np.int64), np.array([0, 1]), np.ones(2)) < 0.2
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.999])
@@ -59,7 +69,7 @@ def test_damping_never_raises_a_probability_above_one_nor_a_curve(share: float) 
     """Also where nearly everybody or nobody buys: probabilities that do not rise with the price."""
     rng = np.random.default_rng(2)
     extreme = log_curve().probability(np.column_stack([rng.normal(0, 15, 200), rng.gamma(1, 5, 200)]))
-    found = damped(extreme, share, pooled_shape(extreme, 1), 1)
+    found = damped(extreme, share, extreme.mean(axis=0))
     assert np.isfinite(found).all()
     assert found.min() >= 0
     assert found.max() <= 1
@@ -69,7 +79,7 @@ def test_damping_never_raises_a_probability_above_one_nor_a_curve(share: float) 
 def test_true_heterogeneity_is_believed_with_enough_offers() -> None:
     """With 20,000 offers of true curves all is believed, and no share leaves [0, 1]."""
     q = curves(20_000, 1.0)
-    assert 0.95 < believed(q, *outcomes(q), at=2) <= 1
+    assert 0.95 < believed(q, *outcomes(q)) <= 1
 
 
 def test_where_nobody_differs_hardly_anything_is_believed() -> None:
@@ -77,8 +87,8 @@ def test_where_nobody_differs_hardly_anything_is_believed() -> None:
     shares = []
     for seed in range(12):
         told = curves(3000, 0.6, seed)
-        true = damped(told, 0.0, pooled_shape(told, 2), 2)
-        shares.append(believed(told, *outcomes(true, seed + 50), at=2))
+        true = damped(told, 0.0, told.mean(axis=0))
+        shares.append(believed(told, *outcomes(true, seed + 50)))
     assert np.median(shares) < 0.1
     assert 0 <= min(shares) <= max(shares) < 0.9
 
@@ -89,27 +99,20 @@ def test_noise_among_truth_is_believed_in_part() -> None:
     x = rng.uniform(-3.5, 3.5, 3000)
     level = np.full(3000, -0.4)
     true, told = (log_curve().probability(np.column_stack([level, 4 + f * x])) for f in (0.25, 1.0))
-    assert 0.05 < believed(told, *outcomes(true), at=2) < 0.7
-
-
-def test_the_pooled_shape_is_relative_to_the_best_single_rung() -> None:
-    """Worked by hand."""
-    q = np.array([[0.6, 0.4, 0.1], [0.2, 0.1, 0.0]])
-    np.testing.assert_allclose([1.6, 1.0, 0.2], pooled_shape(q, 1))
-    assert 1 == best_single_rung(q, np.array([[1.0, 2.0, 3.0]] * 2))
+    assert 0.05 < believed(told, *outcomes(true)) < 0.7
 
 
 def test_graph_and_copy_are_the_damped_demand(tmp_path: Path) -> None:
     """ONNX gives the damped curves of Python, and so does what was saved and loaded."""
     table = offers(200)[0]
-    one = Damped(candidate(table), 0.4, (1.5, 1.2, 1.0, 0.8, 0.6), 2)
+    one = Damped(candidate(table), 0.4, (0.6, 0.5, 0.4, 0.3, 0.2))
     expected = probability(one, table)
     assert np.abs(expected - probability(one.demand, table)).max() > 0.02
     np.testing.assert_allclose(expected, in_graph(one, table)[0], rtol=1e-9)
     one.save(tmp_path / "d")
     loaded = load_demand(tmp_path / "d")
     np.testing.assert_array_equal(expected, probability(loaded, table))
-    assert (one.share, one.pooled, one.at) == (loaded.share, loaded.pooled, loaded.at)
+    assert (one.share, one.pooled) == (loaded.share, loaded.pooled)
 
 
 def test_trial_and_demand_are_damped_alike() -> None:
@@ -119,9 +122,7 @@ def test_trial_and_demand_are_damped_alike() -> None:
     near, bent = candidate(select), candidate(select, bend=3.0)
     trial, demand = damp(near, bent, fit, select)
     assert 0.8 < trial.share == demand.share <= 1
-    assert trial.at == demand.at
     assert trial.pooled != demand.pooled
-    assert (1.0, 1.0) == (trial.pooled[trial.at], demand.pooled[demand.at])
     assert damp(bent, near, fit, select)[1].share == damp(bent, bent, fit, select)[0].share
 
 
@@ -151,8 +152,7 @@ def test_unequal_weights_do_not_hide_what_the_log_bears_out() -> None:
     heavy = select.assign(weight=np.where(rare, 200.0, 1.0))
     q = probability(one, select)
     rung, bought = (select[name].to_numpy() for name in ("rung", "bought"))
-    at = damp(one, one, select, heavy)[0].at
-    assert believed(q, rung, bought, heavy["weight"].to_numpy(), at) < 0.5
+    assert believed(q, rung, bought, heavy["weight"].to_numpy()) < 0.5
     assert 0.8 < damp(one, one, select, heavy)[0].share
 
 
@@ -167,8 +167,7 @@ def test_everybodys_shape_is_what_the_offers_say() -> None:
     )
     wrong = candidate(select)
     found = damp(wrong, wrong, fit, select)[0]
-    own = pooled_shape(probability(wrong, select), found.at)
-    seen = true / true[found.at]
+    own = probability(wrong, select).mean(axis=0)
     assert found.share < 0.5
-    assert np.abs(np.array(found.pooled) - seen).max() < 0.1 < np.abs(own - seen).max()
+    assert np.abs(np.array(found.pooled) - true).max() < 0.05 < np.abs(own - true).max()
     assert (np.diff(found.pooled) <= 0).all()

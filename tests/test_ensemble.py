@@ -26,7 +26,7 @@ def trio() -> Ensemble:
     """Three candidates of different slopes, one of them damped."""
     table = offers(300)[0]
     one, two, three = (candidate(table, bend=b) for b in (0.0, 2.0, -1.0))
-    return Ensemble(("a", "b", "c"), (one, two, Damped(three, 0.5, (1.4, 1.2, 1.0, 0.9, 0.7), 2)), (0.5, 0.3, 0.2))
+    return Ensemble(("a", "b", "c"), (one, two, Damped(three, 0.5, (0.7, 0.6, 0.5, 0.45, 0.35))), (0.5, 0.3, 0.2))
 
 
 def test_the_truth_among_wrong_curves_gets_the_weight() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pipelines import everybody
@@ -62,6 +63,16 @@ def test_a_rung_that_was_hardly_shown_does_not_bend_the_others() -> None:
     rung, bought = outcomes(SMOOTH, 2000, 3, dealt)
     plain = everybody.demand(RUNGS, rung, bought, np.ones(2000))
     np.testing.assert_allclose(plain, everybody.demand(RUNGS, rung, bought, 1 / dealt[rung]), rtol=1e-6)
+
+
+def test_offers_tell_everybodys_demand_by_their_weights() -> None:
+    """As `falling` of their columns."""
+    rung, bought = outcomes(STEP, 3000)
+    offers = pd.DataFrame({"rung": rung, "bought": bought, "weight": np.where(rung > 2, 3.0, 1.0)})
+    expected = everybody.falling(RUNGS, rung, bought, offers["weight"].to_numpy())
+    assert expected.tolist() == everybody.told(offers, RUNGS).tolist()
+    assert (np.diff(expected) <= 0).all()
+    assert 1 == int((RUNGS * expected).argmax())
 
 
 @pytest.mark.parametrize("all_of_them", [0, 1])

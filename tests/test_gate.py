@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 
 import pytest
@@ -159,7 +160,7 @@ def test_the_bound_decides_not_the_estimate() -> None:
     strict = replace(gain(0.0025), lower=-0.0001)
     assert (PASS, "canary") == (verdicts(gain=gain(0.0025))["profit"], verdicts(gain=strict)["profit"])
     told = reasons(gain=strict, level=0.99, challengers=5)["profit"]
-    assert "lower bound -0.1 (one-sided 0.99, 5 challengers having opened this window)" in told
+    assert "lower bound −0.1 (one-sided 0.99, 5 challengers having opened this window)" in told
 
 
 def test_canary_says_how_many_more_offers() -> None:
@@ -210,6 +211,23 @@ def test_an_effect_is_read_from_a_report() -> None:
     assert Effect(1.0, 0.5, 1.5) == Effect.of({"mean": 1.0, "low": 0.5, "high": 1.5, "more": 9.0}, "mean")
 
 
+def test_a_log_that_tells_propensities_is_not_said_to_tell_none() -> None:
+    """Those of single prices that were merged into rungs are no propensities of the rungs, and that is what is said."""
+    assert "does not say how prices were chosen" in reasons(observational=True)["propensities"]
+    told = reasons(observational=True, unsummed=True)["propensities"]
+    assert "tells propensities of single prices" in told
+    assert "does not say" not in told
+
+
+def test_every_reason_has_minus_signs() -> None:
+    """No hyphen stands for one, neither of a slope, nor of an elasticity, nor of a gain."""
+    lost = gain(-0.159)
+    told = " ".join(reasons(gain=lost, personal=lost, elasticity=-0.1, slope=slope(-3.0)).values())
+    for shown in ("−159.0", "−161.0", "−0.10", "−0.30", "z = −3.0"):
+        assert shown in told
+    assert not re.search(r"-\d", told)
+
+
 def test_the_same_prices_gain_nothing() -> None:
     """A lead of exactly nought, without error, is no lack of evidence."""
     found = reasons(gain=SAME)
@@ -242,10 +260,10 @@ def test_the_worst_verdict_decides(found: list[str], expected: str) -> None:
         (
             {"gain": gain(-0.001), "fallback": 0.9},
             "the best single price (0.9",
-            "may not replace it: profit: -1.0 per 1,000",
+            "may not replace it: profit: −1.0 per 1,000",
         ),
         ({"prices_already": True}, "gbm prices already; +5.0 per 1,000 offers", "above zero"),
-        ({"prices_already": True, "gain": gain(-0.001)}, "gbm prices already; look at it again: profit:", "-1.0"),
+        ({"prices_already": True, "gain": gain(-0.001)}, "gbm prices already; look at it again: profit:", "−1.0"),
     ],
 )
 def test_the_sentence_says_who_stays_and_why(changes: dict, begins: str, holds: str) -> None:
@@ -261,7 +279,7 @@ def test_the_sentence_does_not_repeat_itself() -> None:
     same = {"fallback": 0.9, "gain": gain(-0.001), "personal": gain(-0.001)}
     told = outcome(**same)[1]
     assert 1 == told.count("best single price")
-    assert "profit, personal: -1.0 per 1,000 offers, lower bound" in told
+    assert "profit, personal: −1.0 per 1,000 offers, lower bound" in told
     assert 1 == told.count("no gain was seen")
     assert 1 == outcome()[1].count("the list price")
 

@@ -176,7 +176,7 @@ def test_costs_may_be_a_share() -> None:
 
 
 def test_many_prices_become_nine_rungs() -> None:
-    """More than 25 price ratios are taken as the nearest of their nine inner deciles, none is lost."""
+    """More than 40 price ratios are taken as the nearest of their nine inner deciles, none is lost."""
     table = plain().assign(price=np.random.default_rng(2).normal(50, 5, 400))
     offers, off, info = made(table, PLAIN)
     assert (len(info.ladder), len(offers), len(off)) == (9, 400, 0)
@@ -196,14 +196,41 @@ def test_rounded_prices_stand_on_the_rungs_that_were_meant() -> None:
     assert (np.abs(offers["multiplier"] - np.array(info.ladder)[offers["rung"]]) < 0.001).all()
 
 
-def test_propensities_of_single_prices_are_not_those_of_rungs() -> None:
-    """Where many prices are merged into few rungs, what was logged of each price is not used."""
-    price = np.random.default_rng(2).integers(100, 200, 400).astype(float)
-    source = replace(PLAIN, columns=Roles(propensity="p"))
-    offers, _, info = made(plain().assign(price=price, p=0.01), source)
-    assert (9, False) == (len(info.ladder), info.propensity_logged)
+def test_propensities_of_merged_prices_are_summed_where_the_log_tells_them() -> None:
+    """Sixty prices, each with its own chance, whoever is asked: a rung has the sum of those of its prices."""
+    rng = np.random.default_rng(2)
+    chance = rng.uniform(1, 2, 60)
+    chance /= chance.sum()
+    which = np.append(np.arange(60), rng.choice(60, 5940, p=chance))
+    table = pd.concat([plain()] * 15, ignore_index=True).assign(price=100.0 + which, p=chance[which])
+    offers, _, info = made(table, replace(PLAIN, columns=Roles(propensity="p")))
+    assert (9, True, False) == (len(info.ladder), info.propensity_logged, info.unsummed)
+    place = np.abs(100.0 + np.arange(60) - np.array(info.ladder)[:, None] - 1e-9).argmin(axis=0)
+    expected = np.bincount(place, chance)
+    np.testing.assert_allclose(offers["propensity"], expected[offers["rung"]], rtol=1e-9)
+    assert "sum of those of its prices" in said(info)
+    assert "observational" not in said(info)
+
+
+@pytest.mark.parametrize("how", ["by context", "sum to 0.5"])
+def test_propensities_that_cannot_be_summed_are_not_used(how: str) -> None:
+    """Where contexts differ, or chances are missing, it is not known what a rung's is; and the log did tell them."""
+    price = np.random.default_rng(2).integers(100, 200, 4000).astype(float)
+    p = np.where(np.arange(4000) % 2, 0.005, 0.015) if how == "by context" else 0.005
+    table = pd.concat([plain()] * 10, ignore_index=True).assign(price=price, p=p)
+    offers, _, info = made(table, replace(PLAIN, columns=Roles(propensity="p")))
+    assert (9, False, True) == (len(info.ladder), info.propensity_logged, info.unsummed)
     assert offers["propensity"].isna().all()
-    assert "Propensities are those of single prices, not of rungs" in said(info)
+    assert "Propensities were logged, but of single prices" in said(info)
+    assert "were not logged" not in said(info)
+
+
+def test_forty_prices_are_the_ladder_themselves() -> None:
+    """They keep their propensities."""
+    price = 100.0 + np.arange(4000) % 40
+    table = pd.concat([plain()] * 10, ignore_index=True).assign(price=price, p=1 / 40)
+    _, _, info = made(table, replace(PLAIN, columns=Roles(propensity="p")))
+    assert (40, True) == (len(info.ladder), info.propensity_logged)
 
 
 @pytest.mark.parametrize("words", [("yes", "no"), ("True", "False"), (" TRUE", "false "), (True, False), (1.0, 0.0)])

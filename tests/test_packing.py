@@ -11,9 +11,9 @@ import pytest
 from pipelines import graph
 from pipelines.candidates import Candidate, linear
 from pipelines.errors import InputError
-from pipelines.files import digest
+from pipelines.files import digest, write_json
 from pipelines.manifest import GRAPH, Manifest
-from pipelines.packing import OUTPUTS, git_commit, pack, registered_name, terms_of
+from pipelines.packing import OUTPUTS, SINGLE, git_commit, pack, priced, registered_name, terms_of
 from pipelines.policy import KNOTS, LADDER, QUOTE
 from pipelines.pricing import Guardrails
 from pipelines.serving.runtime import Policy, RequestError
@@ -94,6 +94,21 @@ def test_another_guardrail_is_another_graph(tmp_path: Path) -> None:
     again = packed(tmp_path / "b", candidate(offers(300)[0]), guardrails=Guardrails(largest_cut=0.1, minor_unit=0.01))
     assert once.graph_sha256 != again.graph_sha256
     assert 0.1 == again.terms.guardrails.largest_cut
+
+
+def test_the_fallback_that_baselines_found_takes_the_list_prices_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the list price is a rung it stays; where it is none, nothing is priced before the other is known."""
+    monkeypatch.chdir(tmp_path)
+    assert 1.0 == priced(info()).fallback
+    unknown = info(ladder=(0.8, 0.9, 1.1), fallback=None)
+    with pytest.raises(InputError, match="not known yet"):
+        terms_of(config(), unknown)
+    with pytest.raises(InputError):
+        priced(unknown)
+    write_json(SINGLE, {"multiplier": 0.9})
+    assert 0.9 == priced(unknown).fallback == terms_of(config(), priced(unknown)).fallback
 
 
 def test_the_terms_of_a_policy() -> None:

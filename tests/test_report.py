@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines import report, wording
+from pipelines import gate, report, wording
 from pipelines.drawing import Scale, Series, bar, plot, round_numbers, span
 from pipelines.files import read_json, write_json
 
@@ -237,6 +237,23 @@ def test_a_truth_is_shown_where_there_is_one() -> None:
     assert "2,777" in page
     assert "26 %" in page
     assert page.count('class="truth"') == 1 + report.page(facts()).count('class="truth"')
+
+
+def test_numbers_below_nought_have_a_minus_sign_everywhere() -> None:
+    """The gate's reasons, amounts, large ones too, and differences between groups: no hyphen before a digit."""
+    told = facts(gain={"lower": -0.159}, personal={"lower": -2.345})
+    reason = gate.Check("profit", "reject", f"{wording.number(-159, '+.1f')} per 1,000 offers")
+    told["champion"]["checks"] = [vars(reason)]
+    told["champion"]["metrics"] = {name: gain(-1234.0) for name in told["champion"]["metrics"]}
+    told["overlap"] |= {"slope": {"estimate": -0.5, "standard_error": 0.1, "z": -5.0}}
+    told["overlap"]["balance"]["worst"][0] |= {"before": -0.1, "after": -0.05}
+    lost = {"profit_per_1000": -159.0, "profit_low": -1600.0, "profit_high": -1.5, "claimed_per_1000": -150.0}
+    told["cards"][EVIL] |= lost
+    told["champion"]["scorecard"] |= lost | {"price_sensitivity": {"p25": 0.1, "p50": 0.2, "p75": 0.3}}
+    text = Reading(report.page(told)).text.replace(EVIL, "")
+    assert [] == re.findall(r"(?<![\w-])-\d\S*", text)
+    for shown in ("−159", "−1,600", "−1,234", "−2,345", "−0.10", "z = −5.0"):
+        assert shown in text
 
 
 def test_the_likeliest_contender_is_first_and_only_the_pick_is_marked() -> None:

@@ -37,17 +37,17 @@ def baselines(**changes) -> dict:
 
 def test_a_row_shows_every_number() -> None:
     """Rounded for people."""
-    expected = ["gbm", "0.5123", "0.0123", "-2.35", "1,234  1,200 … -5", "1,322", "1,250", "63 %", "82"]
+    expected = ["gbm", "0.5123", "0.0123", "−2.35", "1,234  1,200 … −5", "1,322", "1,250", "63 %", "82"]
     found = scoreboard.row("gbm", FULL | {"price_sensitivity": {"p50": -2.346}})
     assert expected == found
 
 
 def test_a_dash_stands_for_what_nobody_knows() -> None:
     """A baseline has no log loss; outside a simulation there is no truth; nought is a number."""
-    assert ["list", "–", "–", "–", "1,234  1,200 … -5", "–", "–", "–", "–"] == scoreboard.row("list", BARE)
+    assert ["list", "–", "–", "–", "1,234  1,200 … −5", "–", "–", "–", "–"] == scoreboard.row("list", BARE)
     nought = scoreboard.row("x", FULL | {"share_of_gain": None, "true_profit_per_1000": None, "balanced_log_loss": 0.0})
     assert ["0.0000", "–", "–"] == [nought[1], nought[6], nought[7]]
-    assert "-20 %" == scoreboard.row("x", FULL | {"share_of_gain": -0.2})[7]
+    assert "−20 %" == scoreboard.row("x", FULL | {"share_of_gain": -0.2})[7]
 
 
 def test_every_policy_has_a_row() -> None:
@@ -71,7 +71,7 @@ def test_no_number_is_cut_off() -> None:
     lines = printed(scoreboard.table({"forest": FULL}, baselines(), info(), 0.95))
     assert max(len(line) for line in lines) <= 140
     assert "…" in "".join(lines)
-    for text in ("0.5123", "1,234  1,200 … -5", "63 %"):
+    for text in ("0.5123", "1,234  1,200 … −5", "63 %"):
         assert sum(text in line for line in lines) >= 1
 
 
@@ -110,8 +110,8 @@ def test_the_verdict_the_checks_and_the_assumptions_are_said() -> None:
         "Champion: list_price. Challenger: gbm, judged on 800 offers of the certify window, which 2 challengers have "
         "opened.",
         "review: the list price stays; gbm needs a person's decision.",
-        "  +21.3 per 1,000 offers over the list price, lower bound -4.0 (one-sided, 97.5 %); the truth is +25.0",
-        "  +1.2 per 1,000 offers over the best single price (0.9 times the list price), lower bound -20.0 "
+        "  +21.3 per 1,000 offers over the list price, lower bound −4.0 (one-sided, 97.5 %); the truth is +25.0",
+        "  +1.2 per 1,000 offers over the best single price (0.9 times the list price), lower bound −20.0 "
         "(one-sided, 97.5 %)",
         "  review  profit: observational",
         "  refused dnn: graph and Python disagree",
@@ -139,8 +139,8 @@ def test_a_line_per_way_to_price() -> None:
     card = {"label": "discounts only", "profit_per_1000": 3313.2, "gain_over_list_price": gain}
     assert [
         "Ways to price by gbm, on the select window:",
-        "  discounts only: 3,313 per 1,000 offers, +994 (-38 … +1,950) over the usual price",
-        "  discounts only: 3,313 per 1,000 offers, +994 (-38 … +1,950) over the usual price, 57 % of the possible gain",
+        "  discounts only: 3,313 per 1,000 offers, +994 (−38 … +1,950) over the usual price",
+        "  discounts only: 3,313 per 1,000 offers, +994 (−38 … +1,950) over the usual price, 57 % of the possible gain",
     ] == scoreboard.mode_lines({"one": card, "two": card | {"share_of_gain": 0.567}}, "gbm")
     assert [] == scoreboard.mode_lines({}, "gbm")
 

@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 import pytest
 
+from pipelines import pricing
 from pipelines.pricing import Guardrails
 from pipelines.simple_policies import as_logged, best_single, bounds, greedy, single
-from pipelines.window import scores, true_value
+from pipelines.window import true_value
 from tests.worlds import LADDER, terms, window
 
 FREE = terms(LADDER, Guardrails())
@@ -40,13 +41,41 @@ def test_a_bound_of_an_item_counts() -> None:
     assert np.where(odd, 2, 0).tolist() == rung.tolist()
 
 
-def test_the_best_single_multiplier_has_the_highest_estimate() -> None:
-    """It is the argument of the maximum over the policy's ladder, not the source's."""
+def test_the_best_single_multiplier_earns_most_by_everybodys_demand() -> None:
+    """It is the argument of the maximum over the policy's ladder, not the source's, and under its guardrails."""
     found = window(2000)
-    worth = {m: scores(single(found, FREE, m), found).mean() for m in LADDER}
-    assert max(worth, key=worth.get) == best_single(found, FREE)
+    demand = np.array([0.6, 0.55, 0.5, 0.25, 0.2])
+    earned = dict(zip(LADDER, (found.logged.unit_profit * demand).sum(axis=0), strict=True))
+    assert 1.0 == max(earned, key=earned.get) == best_single(found, FREE, demand)
     two = dataclasses.replace(FREE, ladder=(0.8, 0.9))
-    assert max((0.8, 0.9), key=worth.get) == best_single(found, two)
+    assert max((0.8, 0.9), key=earned.get) == best_single(found, two, demand)
+
+
+def test_the_best_single_multiplier_counts_what_the_guardrails_forbid() -> None:
+    """Where a bound of the items forbids a rung they are quoted the fallback, which is the rung itself if so wanted."""
+    found = window(2000)
+    demand = np.array([0.9, 0.3, 0.2, 0.19, 0.18])
+    table = found.offers.assign(unit_cost=0.0, min_price=0.85 * found.offers["list_price"])
+    logged = dataclasses.replace(found.logged, unit_profit=table[["list_price"]].to_numpy() * np.array(LADDER))
+    bound = dataclasses.replace(found, offers=table, logged=logged)
+    assert 0.9 == best_single(bound, FREE, demand)
+    assert 0.8 == best_single(bound, FREE, demand, alone=True)
+
+
+def test_a_rung_hardly_ever_shown_is_not_the_best_single_one() -> None:
+    """Whatever is believed of its demand."""
+    found = window(2000)
+    rung = np.where((found.logged.rung == 4) & (np.arange(2000) > 20), 0, found.logged.rung)
+    seldom = dataclasses.replace(found, logged=dataclasses.replace(found.logged, rung=rung))
+    demand = np.array([0.3, 0.3, 0.3, 0.3, 0.9])
+    assert 1.2 == best_single(found, FREE, demand)
+    assert 1.1 == best_single(seldom, FREE, demand)
+
+
+def test_where_few_offers_stand_on_many_rungs_fewer_are_enough() -> None:
+    """At least 20 and one in 200; or half of what a rung has in the mean, where that is fewer."""
+    for offers, expected in (([200, 19, 20], [1, 0, 1]), ([9000, 40, 45], [1, 0, 0]), ([3, 3, 1, 5], [1, 1, 0, 1])):
+        assert expected == pricing.often_shown(np.array(offers)).astype(int).tolist()
 
 
 def test_greedy_takes_the_best_admissible_rung() -> None:

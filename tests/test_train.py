@@ -13,6 +13,7 @@ import pytest
 
 from pipelines import overlap, train
 from pipelines.candidates import linear, load_demand
+from pipelines.candidates.controls import Controls
 from pipelines.candidates.damping import Damped
 from pipelines.config import Config, Tracking
 from pipelines.errors import InputError
@@ -89,13 +90,13 @@ def test_what_overlap_said_of_other_offers_is_refused(cfg: Config) -> None:
 def test_the_usual_price_stands_beside_the_context_where_no_propensity_was_logged(cfg: Config) -> None:
     """And a shock where one was found; else nothing does."""
     table = train.read_window("fit", info())
-    assert not train.controls(info(), table).any
-    habit = train.controls(info(propensity_logged=False), table)
+    assert not Controls.of(info(), table).any
+    habit = Controls.of(info(propensity_logged=False), table)
     assert habit.habit is not None
     assert () == habit.shocks
     shocked = table.assign(shock=np.arange(len(table)) / 100)
-    assert (0.0,) == train.controls(info(), shocked).shocks
-    several = train.controls(info(instrument=True), shocked).shocks
+    assert (0.0,) == Controls.of(info(), shocked).shocks
+    several = Controls.of(info(instrument=True), shocked).shocks
     assert len(several) > 1
     assert 0 < several[0] < several[-1] < 8
 

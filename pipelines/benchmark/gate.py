@@ -25,7 +25,7 @@ import pandas as pd
 from rich.console import Console
 from rich.table import Table
 
-from pipelines import value
+from pipelines import everybody, value, wording
 from pipelines.benchmark.arguments import ended, read, whole
 from pipelines.benchmark.offers import Floats, Offers
 from pipelines.benchmark.offers import table as own_table
@@ -126,7 +126,7 @@ def seed_of(job: Job) -> dict[str, Any]:
         for t, d in zip((early, late), drawn, strict=True)
     )
     champion, *worse = (running(policy_of(early[:n], info, job.seed), window, terms) for n in (job.offers, *job.fewer))
-    alone = single(window, terms, best_single(before, terms))
+    alone = single(window, terms, best_single(before, terms, everybody.told(early, np.array(ladder))))
     found = worth(champion, window, CONFIDENCE)
     truth = true_value(champion, window) or 0.0
     best = max((window.logged.unit_profit * drawn[1].truth).mean(axis=0))
@@ -165,7 +165,7 @@ def summary(records: Sequence[dict[str, Any]]) -> dict[str, str]:
         "promoted above the best single rung": share([o["promoted"] for o in over]),
         "… and truly worse than it": share([o["promoted"] and o["worse"] for o in over]),
         **found,
-        "lost against the true best single rung": f"{np.mean([r['lost'] for r in records]):+.2%}",
+        "lost against the true best single rung": wording.number(np.mean([r["lost"] for r in records]), "+.2%"),
         "seconds per seed": f"{np.mean([r['seconds'] for r in records]):.1f}",
     }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipelines import wording
 from pipelines.benchmark.table import CHOSEN, Mean, Record, by_world, methods, shares
 from pipelines.files import replacing
 
@@ -70,6 +71,6 @@ def _dot(axis: Any, mean: Mean, at: int, colour: str) -> None:
     else:
         axis.errorbar(value, at, xerr=error, fmt="o", color=colour, markersize=6, elinewidth=1.5)
     side = 1 if value < 60 else -1
-    number, beside = f"{mean.mean:.0f}".replace("-", "−"), "left" if side > 0 else "right"
+    number, beside = wording.number(mean.mean, ".0f"), "left" if side > 0 else "right"
     where = {"xytext": (8 * side, 0), "textcoords": "offset points", "ha": beside, "va": "center"}
     axis.annotate(number, (value + side * error, at), fontsize=8, color=colour, **where)

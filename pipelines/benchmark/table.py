@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
+from pipelines.wording import number
+
 Record = dict[str, Any]
 CHOSEN = "choose"
 NONE = "–"
@@ -33,7 +35,7 @@ class Mean:
 
     def text(self, digits: int = 0) -> str:
         """Return mean ± standard error."""
-        mean = f"{self.mean:.{digits}f}".replace("-", "−")
+        mean = number(self.mean, f".{digits}f")
         return mean if np.isnan(self.error) else f"{mean} ± {self.error:.{digits}f}"
 
 

@@ -17,12 +17,15 @@ import numpy as np
 
 from pipelines.demand import Demand, Encode
 from pipelines.files import read_json, write_json
-from pipelines.logging_policy import LoggingPolicy
+from pipelines.logging_policy import FOLDER, SHOWN, LoggingPolicy
+from pipelines.tables import OffersInfo
 
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
     from spox import Var
+
+_SHOCKS = (0.1, 0.3, 0.5, 0.7, 0.9)  # quantiles of the shock that live curves are averaged over
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,20 @@ class Controls:
     scale: float = 1.0
     shocks: tuple[float, ...] = ()
     own: bool = False
+
+    @classmethod
+    def of(cls, info: OffersInfo, fit: pd.DataFrame) -> Self:
+        """Return what the fit window (`multiplier`, `shock`) asks for, as `overlap` told it.
+
+        The usual price where no propensity is logged, and a shock if there is any.
+        """
+        logs = np.log(fit["multiplier"].to_numpy(float))
+        habit = None if info.propensity_logged else LoggingPolicy.load(FOLDER / SHOWN)
+        shock = fit["shock"].to_numpy(float)
+        # a randomised price has no shock, and a live price is like it; an instrument leaves shocks to average over
+        spread = tuple(float(s) for s in np.quantile(shock, _SHOCKS)) if info.instrument else (0.0,)
+        shocks = spread if shock.std() else ()
+        return cls(habit, info.ladder, float(logs.mean()), max(float(logs.std()), 1e-9), shocks)
 
     @property
     def any(self) -> bool:

@@ -1,10 +1,11 @@
 """Damping: where evidence is thin, personal demand curves keep closer to the shape that all shoppers share.
 
-With r(x, k) = q(x, k) / q(x, k0) the demand at rung k relative to the best single rung k0, and r(k) everybody's, the
-damped curve is q(x, k0) · r(k)^(1 - s) · r(x, k)^s. At s = 0 all have the same relative demand, so (where costs are
-alike) the best single price is everybody's; at s = 1 nothing is damped. s is the larger of two answers to "how much of
-it do the select window's outcomes bear out?", both at prior odds of 1 to 20, since that window has chosen the shape of
-the curves and their strength as well:
+With r(k) everybody's demand at rung k and a(x) = sum_k q(x, k) / sum_k r(k) the level of a context, the damped curve is
+(a(x) · r(k))^(1 - s) · q(x, k)^s. At s = 0 all have the same relative demand, so (where costs are alike) the best
+single price is everybody's; at s = 1 nothing is damped. The level is that of all rungs, not of one: curves know a
+single rung, the dearest above all, badly from few offers, and a wrong level would refute the shape that all share.
+s is the larger of two answers to "how much of it do the select window's outcomes bear out?", both at prior odds of 1 to
+20, since that window has chosen the shape of the curves and their strength as well:
 
 - the slope of the deviation that makes them most likely, shrunk by its own uncertainty: the calibration slope of Copas,
   "Regression, prediction and shrinkage" (JRSS B 1983), with positive-part shrinkage after James & Stein (1961);
@@ -49,15 +50,11 @@ _SMALLEST = 1e-9  # of a probability: below it nobody buys
 
 @dataclass(frozen=True)
 class Damped:
-    """A demand and how much of its personal deviation is believed.
-
-    share: s in [0, 1]. pooled: (K,) r(k). at: k0, the index of the best single rung.
-    """
+    """A demand and how much of its personal deviation is believed: share, s in [0, 1]; pooled, (K,) r(k)."""
 
     demand: Demand
     share: float
     pooled: tuple[float, ...]
-    at: int
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -78,58 +75,39 @@ class Damped:
         return [self._damped(q) for q in self.demand.graph(inputs, encode)]
 
     def _damped(self, q: Array) -> Array:
-        return damped(q, self.share, np.array(self.pooled), self.at)
+        return damped(q, self.share, np.array(self.pooled))
 
     def save(self, folder: Path) -> None:
         """Write demand.json and the demand in a folder of its own."""
         folder.mkdir(parents=True, exist_ok=True)
-        told = {"kind": "damped", "share": self.share, "pooled": list(self.pooled), "at": self.at}
+        told = {"kind": "damped", "share": self.share, "pooled": list(self.pooled)}
         write_json(folder / "demand.json", told)
         self.demand.save(folder / "undamped")
 
     @classmethod
     def load(cls, folder: Path, told: dict[str, Any]) -> Damped:
         """Return the demand that `save` wrote; told: the content of demand.json."""
-        return cls(load_demand(folder / "undamped"), told["share"], tuple(told["pooled"]), told["at"])
+        return cls(load_demand(folder / "undamped"), told["share"], tuple(told["pooled"]))
 
 
 def damp(trial: Demand, demand: Demand, fit: pd.DataFrame, select: pd.DataFrame) -> tuple[Damped, Damped]:
     """Return trial and settled demand, both damped as far as the trial's curves are borne out on the select window.
 
-    fit, select: `rung`, `bought`, `weight`, `list_price`, `unit_cost`; of select also the context, and `shock` where
-    the candidates have one, so that curves are held against outcomes at the shock of each. The ladder is the curves'.
+    fit, select: `rung`, `bought`, `weight`; of select also the context, and `shock` where the candidates have one, so
+    that curves are held against outcomes at the shock of each. The ladder is the curves'.
     """
     import pandas as pd
 
-    q, rungs = probability(trial, select), rungs_of(trial)
-    own = best_single_rung(q, _unit_profit(select, rungs))
     rung, bought, weight = (select[name].to_numpy() for name in ("rung", "bought", "weight"))
     curves = probability(scored(trial), select)
-    share = max(believed(curves, rung, bought, w, own) for w in (weight, np.ones_like(weight)))
+    share = max(believed(curves, rung, bought, w) for w in (weight, np.ones_like(weight)))
     if "shock" in select and select["shock"].std() > 0:
-        at, shapes = own, [pooled_shape(c, own) for c in (q, probability(demand, select))]
+        shapes = [probability(d, select).mean(axis=0) for d in (trial, demand)]
     else:
         windows = [fit, pd.concat([fit, select], ignore_index=True)]
-        told = [everybodys(window, rungs) for window in windows]
-        at = everybody.best(told[0] * _unit_profit(fit, rungs).mean(axis=0), fit["rung"].to_numpy(np.int64))
-        shapes = [q / max(q[at], _SMALLEST) for q in told]
-    first, second = (
-        Damped(d, share, tuple(float(r) for r in shape), at) for d, shape in zip((trial, demand), shapes, strict=True)
-    )
+        shapes = [everybody.told(window, rungs_of(trial)) for window in windows]
+    first, second = (Damped(d, share, tuple(shape.tolist())) for d, shape in zip((trial, demand), shapes, strict=True))
     return first, second
-
-
-def everybodys(window: pd.DataFrame, rungs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return everybody's demand at the rungs, (K,), as a window's offers tell it; it never rises."""
-    return everybody.falling(
-        rungs, window["rung"].to_numpy(np.int64), window["bought"].to_numpy(np.int64), window["weight"].to_numpy(float)
-    )
-
-
-def _unit_profit(window: pd.DataFrame, rungs: NDArray[np.float64]) -> NDArray[np.float64]:
-    price = window[["list_price"]].to_numpy(float) * rungs[None, :]
-    found: NDArray[np.float64] = price - window[["unit_cost"]].to_numpy(float)
-    return found
 
 
 def rungs_of(demand: Demand) -> NDArray[np.float64]:
@@ -140,28 +118,18 @@ def rungs_of(demand: Demand) -> NDArray[np.float64]:
     return np.array(one.curve.rungs)
 
 
-def damped(q: Array, share: float, pooled: NDArray[np.float64], at: int) -> Array:
-    """Return the damped curves, (N, K), of curves q (N, K), on the Array API; pooled: (K,)."""
+def damped(q: Array, share: float, pooled: NDArray[np.float64]) -> Array:
+    """Return the damped curves, (N, K), of curves q (N, K), on the Array API; pooled: (K,), neither rising.
+
+    A level is limited so that a(x) r(0) <= (1 + q(x, 0)) / 2: a multiple of everybody's may not promise a sure sale.
+    """
     if share == 1.0:
         return q
     xp = q.__array_namespace__()
-    safe = xp.maximum(q, xp.asarray(np.array([[_SMALLEST]])))
-    base = xp.log(safe[:, at : at + 1])
-    usual = xp.asarray((1 - share) * np.log(np.maximum(pooled, _SMALLEST))[None, :])
-    found = xp.exp(base + usual + share * (xp.log(safe) - base))
-    return xp.minimum(found, xp.asarray(np.array([[1.0]])))
-
-
-def pooled_shape(q: NDArray[np.float64], at: int) -> NDArray[np.float64]:
-    """Return r(k) = sum_i q(i, k) / sum_i q(i, k0), (K,), of curves (N, K)."""
-    total = np.maximum(q.sum(axis=0), _SMALLEST)
-    found: NDArray[np.float64] = total / total[at]
-    return found
-
-
-def best_single_rung(q: NDArray[np.float64], unit_profit: NDArray[np.float64]) -> int:
-    """Return the rung that would earn most as everybody's, of curves (N, K) and profits per unit (N, K)."""
-    return int((q * unit_profit).sum(axis=0).argmax())
+    usual, safe = np.maximum(pooled, _SMALLEST), xp.maximum(q, xp.asarray(np.array([[_SMALLEST]])))
+    mean = xp.sum(safe, axis=1, keepdims=True) / float(usual.sum())
+    level = xp.log(xp.minimum(mean, (1 + safe[:, :1]) / (2 * float(usual.max()))))
+    return xp.exp(share * xp.log(safe) + (1 - share) * (level + xp.asarray(np.log(usual)[None, :])))
 
 
 def believed(
@@ -169,7 +137,6 @@ def believed(
     rung: NDArray[np.int64],
     bought: NDArray[np.int64],
     weight: NDArray[np.float64],
-    at: int,
 ) -> float:
     """Return the share s of the personal deviation that the offers bear out, in [0, 1].
 
@@ -177,9 +144,9 @@ def believed(
     the damped curves, s* the most likely slope and G = L(s*) - L(0) - ln 20, of which 2 G is about the square of a
     z-score: s = max(s* (1 - 1/(2 G))+, 1 / (1 + 20 exp(L(0) - L(1)))).
     """
-    rows, pooled = np.arange(len(q)), pooled_shape(q, at)
+    rows, pooled = np.arange(len(q)), q.mean(axis=0)
     size = float(weight.sum() ** 2 / (weight**2).sum())  # unequal weights tell less than their number (Kish)
-    losses = [size * log_loss(bought, damped(q, float(s), pooled, at)[rows, rung], weight) for s in _GRID]
+    losses = [size * log_loss(bought, damped(q, float(s), pooled)[rows, rung], weight) for s in _GRID]
     best = int(np.argmin(losses))
     gain = losses[0] - losses[best] - float(np.log(_PRIOR_ODDS))
     slope = float(_GRID[best] * max(0.0, 1 - 1 / (2 * gain))) if gain > 0 else 0.0

@@ -122,11 +122,17 @@ def learned(prepared: Prepared, settings: Any, seed: int) -> Learned:
 
 
 def regress(
-    table: pd.DataFrame, columns: Columns, rungs: tuple[float, ...], seed: int, read: Encoder | None = None
+    table: pd.DataFrame,
+    columns: Columns,
+    rungs: tuple[float, ...],
+    seed: int,
+    read: Encoder | None = None,
+    beside: Controls | None = None,
 ) -> Candidate:
     """Return the interaction logit on the given columns (none: one curve for all), tuned on a part of the table.
 
-    The plain model of baselines, references and impersonal prices; table and `read` as in `learn`.
+    The plain model of baselines, references and impersonal prices; table, `read` and
+    `beside` (controls) as in `learn`.
     """
     some = table.sample(min(len(table), _PLAIN_ROWS), random_state=seed)
     held_out = max(int(_HELD_OUT * len(some)), 1)
@@ -134,7 +140,7 @@ def regress(
     read = read or Encoder.fit(
         table, *columns
     )  # as every stage reads it, so that a policy graph encodes a context once
-    return learn(some[held_out:], some[:held_out], columns, rungs, settings, seed, read=read).demand
+    return learn(some[held_out:], some[:held_out], columns, rungs, settings, seed, beside, read).demand
 
 
 def weighted(table: pd.DataFrame, propensity: Any = None) -> pd.DataFrame:

@@ -36,9 +36,12 @@ def offers(
         table = table[sampled(table["shopper_id"], share)]
     table = _priced(table, source)
     rungs, merged = _ladder(table, source)
+    logged = bool(table["propensity"].notna().any())
     table["rung"] = ladder.on_rung(table["multiplier"], rungs, source.snap if source.rungs else None)
-    if merged:
-        table["propensity"] = np.nan  # that of a single price is not that of the rung which takes in its neighbours
+    chances = ladder.summed(table["multiplier"], table["propensity"], table["rung"].to_numpy()) if merged else None
+    if merged:  # the propensity of a single price is not that of the rung which takes in its neighbours
+        table["propensity"] = np.nan if chances is None else chances
+    unsummed = merged and logged and chances is None
     on = table["rung"] >= 0
     refuse_misfits(table[on], rungs, source)
     _refuse_one_outcome(table[on], source)
@@ -54,7 +57,13 @@ def offers(
         definitions=as_json(features),
         cost_share=source.cost_share if table["costed"].any() else source.cost_share or 0.0,
         propensity_logged=bool(table.loc[on, "propensity"].notna().all()),
-        assumptions=(*told, *_assumed(table, source, rungs, merged, share), *dropped.values()),
+        unsummed=unsummed,
+        assumptions=(
+            *told,
+            *_assumed(table, source, share),
+            *(ladder.merging(len(rungs), logged, unsummed) if merged else ()),
+            *dropped.values(),
+        ),
     )
     table = table.drop(columns="costed")
     return table[on], table[~on].assign(rule="off_ladder"), info
@@ -143,9 +152,7 @@ def absent_columns(source: EventsSource) -> set[str]:
     return {name for name in vars(source.columns) if name not in source.used_columns and name not in open_to}
 
 
-def _assumed(
-    table: pd.DataFrame, source: EventsSource, rungs: tuple[float, ...], merged: bool, share: float
-) -> list[str]:
+def _assumed(table: pd.DataFrame, source: EventsSource, share: float) -> list[str]:
     """Return a sentence for each thing that the log leaves open."""
     parts, cost = source.used_columns, source.cost_share or 0.0
     known = bool(table["costed"].any())
@@ -156,10 +163,6 @@ def _assumed(
         "The unit cost is unknown: it is taken as 0, so profit is revenue.": not known and cost == 0,
         f"Items without a unit cost are given {cost:.0%} of the list price.": not table["costed"].all() and known,
         "Propensities were not logged: what a price does is observational here.": "propensity" not in parts,
-        f"More than {ladder.MOST_RUNGS} price ratios were shown: each is taken as the nearest of {len(rungs)} "
-        "quantiles of them.": merged,
-        "Propensities are those of single prices, not of rungs, and are not used: what a price does is observational "
-        "here.": merged and "propensity" in parts,
         f"Of all shoppers {share:.1%} were kept, drawn by a hash of their ids (source.most_offers="
         f"{source.most_offers}).": share < 1,
     }  # fmt: skip

@@ -29,8 +29,11 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
     if merged and not exact and rungs[0] < 1 < rungs[-1]:
         rungs = tuple(sorted({*rungs, 1.0}))  # so that the list price itself can be quoted
     rung = ladder.on_rung(meant, rungs, source.snap if source.rungs else None)
-    if merged:
-        table["propensity"] = np.nan  # that of a single price is not that of the rung which takes in its neighbours
+    told_chances = source.columns.propensity is not None
+    chances = ladder.summed(meant, table["propensity"], rung, exact) if merged and told_chances else None
+    if merged:  # the propensity of a single price is not that of the rung which takes in its neighbours
+        table["propensity"] = np.nan if chances is None else chances
+    unsummed = merged and told_chances and chances is None
     refuse_misfits(table[rung >= 0], rungs, source)
     table[categorical] = table[categorical].fillna("")
     canonical = [name for name in dict.fromkeys((*OFFERS.columns, *_GROUNDS)) if name != "rung"]
@@ -45,12 +48,18 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         personal=tuple(name for name in source.personal if name in (*numeric, *categorical)),
         units=dict.fromkeys((*numeric, *categorical), "as in the table"),
         cost_share=source.cost_share if source.columns.unit_cost else source.cost_share or 0.0,
-        propensity_logged=source.columns.propensity is not None and not merged,
+        propensity_logged=told_chances and not unsummed,
+        unsummed=unsummed,
         instrument=bool(table["instrument"].nunique() > 1),
         anchored=bool((table["randomised"] == 1).any()),
         listed=source.columns.list_price is not None,
         timed=source.columns.time is not None,
-        assumptions=(*_assumed(source, rungs, merged), *_grounds(table, source, merged), *left_out),
+        assumptions=(
+            *_assumed(source),
+            *(ladder.merging(len(rungs), told_chances, unsummed) if merged else ()),
+            *_grounds(table, source, told_chances and not unsummed),
+            *left_out,
+        ),
     )
     off = table["rung"] < 0
     return table[~off], table[off].assign(rule="off_ladder"), info
@@ -140,7 +149,7 @@ def refuse_misfits(offers: pd.DataFrame, rungs: tuple[float, ...], source: Offer
         )
 
 
-def _assumed(source: OffersSource, rungs: tuple[float, ...], merged: bool) -> list[str]:
+def _assumed(source: OffersSource) -> list[str]:
     """Return a sentence for each role that the table leaves open."""
     parts = source.columns
     share = source.cost_share or 0.0
@@ -156,18 +165,13 @@ def _assumed(source: OffersSource, rungs: tuple[float, ...], merged: bool) -> li
         "The table has no unit cost: it is taken as 0, so profit is revenue.": not parts.unit_cost and share == 0,
         f"Rows without a unit cost are given {share:.0%} of the list price.": bool(parts.unit_cost) and share > 0,
         "Propensities were not logged: what a price does is observational here.": not parts.propensity,
-        f"More than {ladder.MOST_RUNGS} price ratios were shown: each is taken as the nearest of {len(rungs)} "
-        "quantiles of them.": merged,
-        "Propensities are those of single prices, not of rungs, and are not used: what a price does is observational "
-        "here.": merged and bool(parts.propensity),
     }  # fmt: skip
     return [sentence for sentence, holds in said.items() if holds]
 
 
-def _grounds(table: pd.DataFrame, source: OffersSource, merged: bool) -> list[str]:
+def _grounds(table: pd.DataFrame, source: OffersSource, logged: bool) -> list[str]:
     """Return a sentence for what is taken on trust of an instrument, or of rows priced at random."""
     parts = source.columns
-    unlogged = merged or not parts.propensity
     by_chance = table["randomised"] == 1
     said = {
         f"Column {parts.instrument!r} is taken to move prices and to have no other way to move demand.":
@@ -179,6 +183,6 @@ def _grounds(table: pd.DataFrame, source: OffersSource, merged: bool) -> list[st
         f"Rows flagged by {parts.randomised!r} ({by_chance.mean():.0%}) are taken to have been priced at random, "
         "whoever was asked.": bool(by_chance.any()),
         "The propensity of rows priced at random is the share of their rung among such rows.":
-            bool(by_chance.any()) and unlogged,
+            bool(by_chance.any()) and not logged,
     }  # fmt: skip
     return [sentence for sentence, holds in said.items() if holds]
