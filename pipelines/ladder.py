@@ -13,10 +13,8 @@ MOST_RUNGS = 40
 _GAP = 0.005  # two neighbouring ratios further apart than this share are two rungs,
 _WIDEST = 0.02  # unless the ratios between gaps spread over more than this: then they were not meant as one
 _TENTHS = np.linspace(0.1, 0.9, 9)
-_SAME, _WHOLE = (
-    0.01,
-    0.05,
-)  # by how much logged propensities of one price, and the sum of those of all from 1, may differ
+_SAME = 0.01  # share by which logged propensities of one price may differ
+_WHOLE = 0.05  # by how much those of all prices may sum to more or less than 1
 
 
 def derived(ratios: pd.Series, where: str, exact: bool = False) -> tuple[float, ...]:
