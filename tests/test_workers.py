@@ -97,6 +97,43 @@ def test_what_is_in_flight_is_finished(folder: Path) -> None:
         assert 0 == process.wait(30)
 
 
+def test_an_interrupt_reaches_a_worker_twice_and_counts_once(folder: Path) -> None:
+    """Ctrl-C signals all processes of a terminal, and the parent its workers again: what is in flight is finished."""
+    with (
+        started(folder, "--policy", ".", "--unsigned", "--workers", "2") as (process, port),
+        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
+    ):
+        head = f"POST /quote HTTP/1.1\r\nHost: shop\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
+        connection.sendall(head + BODY[:10])
+        time.sleep(0.2)
+        for one in (process.pid, *children(process)):
+            os.kill(one, signal.SIGINT)
+        time.sleep(0.6)
+        assert process.poll() is None
+        connection.sendall(BODY[10:])
+        assert b"200 OK" in connection.makefile("rb").readline()
+        assert 0 == process.wait(30)
+        assert process.stdout is not None
+        assert "Traceback" not in process.stdout.read()
+
+
+def test_asked_again_it_hurries(folder: Path) -> None:
+    """A second SIGTERM ends a worker that waits for a request, and says nothing about it."""
+    with (
+        started(folder, "--policy", ".", "--unsigned", "--drain", "60") as (process, port),
+        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
+    ):
+        connection.sendall(b"POST /quote HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n{")
+        time.sleep(0.2)
+        process.terminate()
+        time.sleep(1.5)
+        assert process.poll() is None
+        process.terminate()
+        assert 0 == process.wait(20)
+        assert process.stdout is not None
+        assert "Traceback" not in process.stdout.read()
+
+
 def test_a_request_that_never_ends_does_not_hold_up_the_end(folder: Path) -> None:
     """The time to drain is bounded."""
     with (

@@ -237,6 +237,8 @@ class Endpoint(Described):
             answer = _problem(Problem(422, refused.detail, refused.field))
         except Gone:
             return
+        except asyncio.CancelledError:  # the server is in a hurry, and waits for nothing
+            answer = _problem(Problem(503, "the endpoint stops", headers={"Retry-After": "1"}))
         except Exception:
             _log.exception("%s %s failed", method, path)
             answer = _problem(Problem(500, "this is a fault of the endpoint; its log has the details"))
@@ -264,8 +266,12 @@ class Endpoint(Described):
         self.started = True
         noting = asyncio.create_task(self._note_always())
         await send({"type": "lifespan.startup.complete"})
-        await receive()
-        noting.cancel()
+        try:
+            await receive()
+        except asyncio.CancelledError:  # the server is in a hurry, and waits for nothing
+            return
+        finally:
+            noting.cancel()
         for stop in self.parts.stop:
             try:
                 await stop()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _BACKLOG = 2048
 _CLOSING = 2.0  # seconds in which WebSockets are closed
+_AT_ONCE = 1.0  # seconds in which signals are one: Ctrl-C reaches a worker from the terminal and through its parent
 _QUICK = 1.0  # seconds; a worker that lived shorter is not replaced at once
 _PATIENCE = 5.0  # seconds: until a watcher that ended is started again, and for it to end
 _LONGEST, _STEADY = 120.0, 60.0  # seconds: between two starts of one that ends at once, and what is no such one
@@ -66,6 +67,8 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
     class Server(uvicorn.Server):
         """Ends with status 0 once it has drained: to be asked to stop is no failure."""
 
+        asked = 0.0  # when it was asked to stop, by the loop's clock
+
         @contextmanager
         def capture_signals(self) -> Iterator[None]:
             loop = asyncio.get_running_loop()
@@ -76,13 +79,14 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
             yield
 
         def leave(self) -> None:
+            loop = asyncio.get_running_loop()
             if settings.lifeline is not None:
-                asyncio.get_running_loop().remove_reader(settings.lifeline)
-            if application.draining:  # asked twice: in a hurry
+                loop.remove_reader(settings.lifeline)
+            if not application.draining:
+                application.draining, self.asked = True, loop.time()
+                loop.call_later(settings.drain_delay, self._stop)
+            elif loop.time() > self.asked + _AT_ONCE:  # asked twice: in a hurry
                 self.should_exit = self.force_exit = True
-                return
-            application.draining = True
-            asyncio.get_running_loop().call_later(settings.drain_delay, self._stop)
 
         def _stop(self) -> None:
             application.sockets.end()
