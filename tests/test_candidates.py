@@ -454,6 +454,38 @@ def test_a_network_goes_on_from_a_bounded_slope(tmp_path: Path) -> None:
     np.testing.assert_allclose(expected, found, rtol=1e-4, atol=1e-5)
 
 
+def test_another_network_must_be_clearly_better() -> None:
+    """The truth is clearly better than nonsense; not than itself, nor than what differs by less than noise tells."""
+    window, bend, true = _curved_truth(4000, "bounded", 3.0)
+    near = true + np.array([0.01, *np.zeros(len(true) - 1)])
+    told = {
+        name: linear.as_model(w, bend) for name, w in {"true": true, "near": near, "wrong": np.zeros_like(true)}.items()
+    }
+    assert dnn._clearly_better(told["true"], told["wrong"], window)
+    assert not dnn._clearly_better(told["wrong"], told["true"], window)
+    assert not dnn._clearly_better(told["true"], told["true"], window)
+    assert not dnn._clearly_better(told["near"], told["true"], window)
+
+
+@pytest.mark.parametrize(("bent", "expected"), [(True, ("bounded",)), (False, ("linear",))])
+def test_the_network_starts_from_the_slope_that_fits(bent: bool, expected: tuple[str, ...]) -> None:
+    """From a bounded one where scores are straight; where slopes grow with |x|, which no straight score tells, not."""
+    rng = np.random.default_rng(7)
+    window = _curved_truth(6000, "bounded", 3.0)[0]
+    if not bent:
+        steep = 3 * np.abs(window.z[:, 0]).astype(float)
+        q = 1 / (1 + np.exp(-1.0 + steep * window.t))
+        window = dataclasses.replace(window, bought=(rng.random(6000) < q).astype(np.int64))
+    early, late = (
+        dataclasses.replace(window, **{n: getattr(window, n)[part] for n in ("z", "t", "bought", "weight")})
+        for part in (slice(4000), slice(4000, None))
+    )
+    settings = dnn.Settings(base_l2=(1.0,), hidden=(16,), members=1, epochs=12, patience=12, learning_rate=0.02)
+    model, _, settled = dnn.fit(early, late, settings, 0)
+    assert expected == settled.base_slopes
+    assert bent == (model.bounds is not None)
+
+
 def test_free_weights_are_counted() -> None:
     """All six where nothing is shrunk; hardly more than the two constants under a penalty that crushes the rest."""
     window, true = _logit_truth(2000, "logit")

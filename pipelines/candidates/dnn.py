@@ -1,6 +1,6 @@
 """A small Keras network whose last layer is the coefficients of the demand curve: alpha, and a score of beta.
 
-beta is softplus of the score; where the interaction logit, from which the network starts, has a bounded slope, it is
+beta is softplus of the score, or, where the network starts from an interaction logit with a bounded slope,
 low + span / (1 + exp(-score)) with the bounds found there. Several members of different initial weights are trained at
 once, each on its own log loss; their mean is the model. What is kept are moving averages of the weights (Polyak &
 Juditsky, 1992).
@@ -35,6 +35,7 @@ _STEPS = 64  # an epoch has at least as many, unless batches would become smalle
 _LEAST_BATCH = 64
 _LEAST_SLOPE = 0.05  # to start from: below it softplus has hardly a gradient left
 _SLOPES = ("linear", "bounded")  # of the base: those from which the network can go on
+_CLEARLY = 2.0  # standard errors by which a network must be better to be taken in place of another
 _UNMOVED = 1e-9  # of t: the price never moved
 
 
@@ -148,8 +149,36 @@ def load(folder: Path) -> Model:
 def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
     """Return the network of the best epoch, the log loss of both windows after each epoch, and settings to stop there.
 
-    Without a select window it stops at `settings.stop`, on the same way down of the learning rate.
+    It starts from the slope under which the interaction logit is likelier, unless the network that starts from another
+    one is clearly better on the select window: where hidden layers find what no straight score can, the bounds of that
+    score are too narrow. Without a select window it starts from the first, and stops at `settings.stop`, on the same
+    way down of the learning rate.
     """
+    base = linear.Settings(l2=settings.base_l2, slopes=settings.base_slopes)
+    first = linear.fit(fit, select, base, seed)[0].slope
+    best = _trained(fit, select, replace(settings, base_slopes=(first,)), seed)
+    if select is None:
+        return best
+    for slope in set(settings.base_slopes) - {first}:
+        other = _trained(fit, select, replace(settings, base_slopes=(slope,)), seed)
+        best = other if _clearly_better(other[0], best[0], select) else best
+    if settings.logs is not None:
+        write_curves(Path(settings.logs), best[1])
+    return best
+
+
+def _clearly_better(one: Model, other: Model, window: Learning) -> bool:
+    """Return whether its log loss is smaller by `_CLEARLY` standard errors of the difference."""
+    lost = []
+    for model in (other, one):
+        q = np.clip(window.probability(model.coefficients(window.z)), 1e-12, 1 - 1e-12)
+        lost.append(-window.weight * np.log(np.where(window.bought == 1, q, 1 - q)))
+    gain = lost[0] - lost[1]
+    return bool(gain.mean() > _CLEARLY * gain.std() / np.sqrt(len(gain)))
+
+
+def _trained(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
+    """Return what `fit` does, from the one kind of slope in the settings."""
     keras = quiet_keras(seed)
     base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2, slopes=settings.base_slopes), seed)
     bounds = (base.low, base.span) if base.slope == "bounded" else None
@@ -163,11 +192,8 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
     history = _learn(learn, Model(kept, bounds), fit, select, settings, batch, seed)
     if select is None:
         return Model(kept, bounds), history, settings
-    if settings.logs is not None:
-        write_curves(Path(settings.logs), history)
     stopped = int(np.argmin(history["select_log_loss"])) + 1
-    chosen = replace(settings, stop=stopped, base_l2=settled.l2, base_slopes=settled.slopes)
-    return Model(kept, bounds), history, chosen
+    return Model(kept, bounds), history, replace(settings, stop=stopped, base_l2=settled.l2)
 
 
 def _learn(
