@@ -19,6 +19,7 @@ from pipelines.manifest import GRAPH, Manifest
 from pipelines.policy import Terms
 from pipelines.tables import OffersInfo
 from pipelines.window import OFFERS, Window, quotes, read_select, targets
+from pipelines.wording import number
 
 BASELINES = Path("models/baselines")
 
@@ -60,7 +61,7 @@ def main(cfg: Config) -> None:
     with tracking.candidate_run(cfg, cfg.candidate, manifest.data_sha256, digest_folder(folder / "demand")):
         tracking.log_scorecard(card, plots)
     loss = card["balanced_log_loss"]
-    print(f"evaluate {cfg.candidate}: log loss {loss:.4f}, {card['profit_per_1000']:,.0f} per 1,000 offers")
+    print(f"evaluate {cfg.candidate}: log loss {loss:.4f}, {number(card['profit_per_1000'], ',.0f')} per 1,000 offers")
 
 
 if __name__ == "__main__":

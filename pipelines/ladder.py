@@ -52,7 +52,12 @@ def summed(
 
     A log tells only the propensity of the price shown. Where it is the same in every context, each price has one, they
     sum to 1, and a rung's is the sum over its prices. Where contexts differ, those of the prices not shown are missing.
+    Neighbours may be one price that was rounded, where each by itself does not make sense; `exact`: they are not.
     """
+    if not exact:
+        apart = summed(ratios, propensity, rung, exact=True)
+        if apart is not None:
+            return apart
     seen, price = np.unique(np.round(ratios.to_numpy(float), DIGITS), return_inverse=True)
     if not exact:
         price = np.append(0, np.cumsum(np.diff(np.log(seen)) > _GAP))[price]
@@ -76,8 +81,9 @@ def merging(rungs: int, logged: bool, unsummed: bool) -> list[str]:
             True,
         "The propensity of such a rung is the sum of those of its prices, which were the same in every context.":
             logged and not unsummed,
-        "Propensities were logged, but of single prices, and differ between contexts or do not sum to 1, so that those "
-        "of the rungs cannot be told from them: they are not used, and what a price does is observational here.":
+        "Propensities were logged, but of single prices, and are missing in places, differ between contexts or do not "
+        "sum to 1, so that those of the rungs cannot be told from them: they are not used, and what a price does is "
+        "observational here.":
             unsummed,
     }  # fmt: skip
     return [sentence for sentence, holds in said.items() if holds]

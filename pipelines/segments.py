@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from pipelines import wording
 from pipelines.encoder import Encoder
 from pipelines.policy import Belief, Terms, fallback_price, options
 from pipelines.value import Floats, direct
@@ -105,9 +106,10 @@ def rule(steps: list[Step]) -> str:
 
 
 def _between(column: str, low: float, high: float) -> str:
+    least, most = (wording.number(end, ".4g") for end in (low, high))
     if not np.isfinite(low):
-        return f"{column} ≤ {high:.4g}"
-    return f"{column} > {low:.4g}" if not np.isfinite(high) else f"{low:.4g} < {column} ≤ {high:.4g}"
+        return f"{column} ≤ {most}"
+    return f"{column} > {least}" if not np.isfinite(high) else f"{least} < {column} ≤ {most}"
 
 
 def single_prices(belief: Belief, window: Window, terms: Terms) -> dict[float, Floats]:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pipelines.behaviour import journal, settled
 from pipelines.behaviour.journal import DurableState
 from pipelines.behaviour.measures import Event
 from pipelines.behaviour.settled import read
@@ -71,16 +72,23 @@ def test_a_snapshot_empties_the_journal_and_forgets(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("collecting", [True, False])
-def test_opening_leaves_the_collector_as_it_was(tmp_path: Path, collecting: bool) -> None:
+def test_opening_leaves_the_collector_as_it_was(
+    tmp_path: Path, collecting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No garbage is looked for while histories are read; afterwards, and after a failure, it is as before."""
-    features = feature_set()
+    features = feature_set(lateness=1)
     durable = DurableState(tmp_path / "state.db", features)
-    durable.add(bare(HALF, "a"))
+    durable.add_many([bare(100 * HALF, "a"), bare(110 * HALF, "b")])
+    durable.snapshot()
     durable.close()
     was = gc.isenabled()
     try:
         (gc.enable if collecting else gc.disable)()
+        collected = []
+        monkeypatch.setattr(journal, "decoded", lambda *a: (collected.append(gc.isenabled()), settled.decoded(*a))[1])
         DurableState(tmp_path / "state.db", features).close()
+        assert collected
+        assert not any(collected)
         assert collecting == gc.isenabled()
         with contextlib.closing(sqlite3.connect(tmp_path / "state.db")) as file:
             file.execute("INSERT INTO history VALUES ('shopper', '\"s\"', 0, '[')")
@@ -94,8 +102,9 @@ def test_opening_leaves_the_collector_as_it_was(tmp_path: Path, collecting: bool
 
 def test_numbers_that_json_has_no_word_for_come_back() -> None:
     """Python writes NaN and infinity, and so they are read."""
-    for value in ([1.5, "a"], [float("inf"), -float("inf")], 2**70):
+    for value in ([1.5, "a"], [float("inf"), -float("inf")], 2**63 + 1, -(2**63)):
         assert value == read(json.dumps(value))
+    assert float(2**70 + 1) == read(json.dumps(2**70 + 1))
     assert "nan" == str(read(json.dumps(float("nan"))))
     with pytest.raises(ValueError, match="Expecting"):
         read("[")
@@ -203,7 +212,6 @@ from pathlib import Path
 from pipelines.behaviour.journal import DurableState
 from pipelines.behaviour.definitions import Feature, FeatureSet, ENTITIES
 from pipelines.behaviour.measures import Event
-from pipelines.behaviour.settled import read
 
 define = {f"{e}_views": Feature(entity=e, aggregate="count", meaning="x") for e in ENTITIES}
 features = FeatureSet(define, dict.fromkeys(ENTITIES, "400d"), "60s")

@@ -56,3 +56,20 @@ def test_the_list_price_is_a_rung_or_not() -> None:
     assert ladder.has_list_price((0.5, 1.0))
     assert not ladder.has_list_price((0.5, 0.9))
     assert not ladder.has_list_price((0.5, 1.0), listed=False)
+
+
+def test_prices_that_lie_close_are_summed_too() -> None:
+    """Sixty ratios nearer to each other than a rounded price's two ends, each with its own chance."""
+    ratio = pd.Series(np.repeat(0.9 * 1.003 ** np.arange(60), 3))
+    rung = np.repeat(np.arange(60) // 20, 3)
+    found = ladder.summed(ratio, pd.Series(np.full(180, 1 / 60)), rung)
+    assert found is not None
+    np.testing.assert_allclose(found, 1 / 3)
+
+
+def test_two_roundings_of_one_price_have_its_propensity() -> None:
+    """Ratios of 0.8 that cents made 0.7996 or 0.8004 are one price with one chance."""
+    ratio = pd.Series([0.7996, 0.8004, 1.0, 0.9996] * 5)
+    found = ladder.summed(ratio, pd.Series(np.full(20, 0.5)), np.array([0, 0, 1, 1] * 5))
+    assert found is not None
+    np.testing.assert_allclose(found, 0.5)

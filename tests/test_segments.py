@@ -132,6 +132,7 @@ def test_ways_lead_where_the_tree_put_each_offer() -> None:
         ("国家 is not a = b", [Step(Question("国家", "a = b"), True, 0.5)]),
         ("x > 2 and x is known", [Step(MISSING, True, 0.5), Step(X, False, 2.0)]),
         ("x is missing", [Step(MISSING, False, 0.5)]),
+        ("−2 < x ≤ −0.5", [Step(X, False, -2.0), Step(X, True, -0.5)]),
     ],
 )
 def test_rules_are_readable(expected: str, steps: list[Step]) -> None:

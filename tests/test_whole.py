@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
+import uvicorn
 from live import asking, endpoint
 from policies import REQUEST, tiny_policy
 from processes import started
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from pipelines.serving.limits import Limits
 from pipelines.serving.runtime import Policy
+from pipelines.serving.settings import Settings
 from pipelines.serving.whole import give
+from pipelines.serving.workers import serve
 
 BODY = json.dumps(REQUEST).encode()
 
@@ -104,3 +112,32 @@ def test_another_server_gets_the_messages_of_asgi() -> None:
         raise AssertionError(message)
 
     assert not give(send, 200, [], b"")
+
+
+def test_a_whole_answer_is_one_write() -> None:
+    """Head and body go out together, and uvicorn's cycle is over."""
+    transport, done = Mock(), Mock()
+    flow = Mock(write_paused=False)
+    scope: Any = {"method": "POST"}
+    cycle = RequestResponseCycle(
+        scope, transport, flow, Mock(), Mock(), access_log=False, default_headers=[], message_event=asyncio.Event(),
+        expect_100_continue=False, keep_alive=True, on_response=done,
+    )  # fmt: skip
+    assert give(cycle.send, 200, [(b"content-length", b"2")], b"ok")
+    transport.write.assert_called_once_with(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+    assert cycle.response_complete
+    done.assert_called_once_with()
+
+
+def test_the_server_gives_answers_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is served over uvicorn has the way to write at once."""
+    application = endpoint(Policy.load(folder))
+    monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: setattr(self, "started", True))
+    monkeypatch.setattr(gc, "freeze", lambda: None)
+    before = gc.get_threshold()
+    try:
+        with socket.socket() as port:
+            serve(application, port, Settings())
+    finally:
+        gc.set_threshold(*before)
+    assert application.give is give

@@ -42,7 +42,10 @@ def encoded(history: History) -> str:
 
 
 def read(text: str) -> Any:
-    """Return what JSON says that `json` wrote: by orjson, a few times as fast, which does not know NaN and infinity."""
+    """Return what JSON says that `json` wrote: by orjson, a few times as fast, which does not know NaN and infinity.
+
+    Integers of more than 64 bits come back as floats, as whatever computes with them here would take them.
+    """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -20,6 +20,7 @@ from pipelines.benchmark.arguments import ended, read, whole
 from pipelines.benchmark.chain import FULL, MARKETS, Task
 from pipelines.benchmark.pool import Piece, finished, worked
 from pipelines.benchmark.record import code, work
+from pipelines.wording import number
 
 FOLDER = Path("logs/benchmark")
 
@@ -55,7 +56,7 @@ def planned(words: Sequence[str]) -> Plan:
 def told(found: dict[str, Any]) -> str:
     """Return a run in a few words."""
     captured = found["choose"]["capture"]
-    share = f"lost {found['choose']['lost']:.2%}" if captured is None else f"captured {captured:.0%}"
+    share = f"lost {number(found['choose']['lost'], '.2%')}" if captured is None else f"captured {captured:.0%}"
     return f"{found['pick']} {share}, {found['verdict']}, {found['seconds']['total'] / 60:.1f} min"
 
 

@@ -143,7 +143,8 @@ def load(folder: Path) -> Model:
         weights = [arrays[f"arr_{i}"] for i in range(len(arrays.files))]
     quiet_keras()
     net = network(told["width"], tuple(told["hidden"]), told["members"], weights)
-    return Model(net, told["bounds"] and tuple(told["bounds"]))
+    bounds = told.get("bounds")
+    return Model(net, (bounds[0], bounds[1]) if bounds else None)
 
 
 def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:

@@ -131,15 +131,13 @@ def regress(
 ) -> Candidate:
     """Return the interaction logit on the given columns (none: one curve for all), tuned on a part of the table.
 
-    The plain model of baselines, references and impersonal prices; table, `read` and
-    `beside` (controls) as in `learn`.
+    The plain model of baselines, references and impersonal prices; table, `read` and `beside` (controls) as in `learn`.
     """
     some = table.sample(min(len(table), _PLAIN_ROWS), random_state=seed)
     held_out = max(int(_HELD_OUT * len(some)), 1)
     settings = linear.Settings(l2=(4.0, 16.0, 64.0) if any(columns) else (1.0,), slopes=("linear",))
-    read = read or Encoder.fit(
-        table, *columns
-    )  # as every stage reads it, so that a policy graph encodes a context once
+    # read as every stage reads it, so that a policy graph encodes a context once
+    read = read or Encoder.fit(table, *columns)
     return learn(some[held_out:], some[:held_out], columns, rungs, settings, seed, beside, read).demand
 
 
