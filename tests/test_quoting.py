@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from live import NOON, Ask, asking, endpoint
 from policies import CATEGORICAL, NUMERIC, REQUEST, tiny_policy
 
@@ -163,6 +166,21 @@ def test_what_a_record_holds(policy: Policy) -> None:
         "personalised": True,
     }  # fmt: skip
     assert expected == {name: record[name] for name in expected}
+
+
+NUMBERS = st.sampled_from((math.nan, 0.0, -0.0, 1.0, 24.99, 1e16, 1e-7))
+TEXTS = st.sampled_from(("", "DE", "中国", 'a,"b', "}%s\\"))
+
+
+@given(st.data(), st.integers(1, 4))
+def test_inputs_of_a_page_are_written_as_those_of_one(policy: Policy, data: st.DataObject, rows: int) -> None:
+    """Column by column or row by row: the same bytes, so the same hash, also of zeros, gaps and odd words."""
+    view, size = View.of(policy, None), {"min_size": rows, "max_size": rows}
+    kinds = [*[NUMBERS] * len(policy.numbers), *[TEXTS] * len(policy.words)]
+    columns = [data.draw(st.lists(kind, **size) | st.builds(lambda v: [v] * rows, kind)) for kind in kinds]
+    each = [*zip(*columns, strict=True)]
+    expected = [orjson.dumps(dict(sorted(zip(policy.inputs, row, strict=True)))) for row in each]
+    assert expected == view.texts(columns) == [view.text(row) for row in each]
 
 
 def test_a_log_in_trouble_is_told_and_quotes_go_on(policy: Policy) -> None:

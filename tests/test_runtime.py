@@ -49,6 +49,20 @@ def test_quote_is_what_the_graph_says(policy: Policy, folder: Path) -> None:
     assert quote["fallback"] is None
 
 
+def test_columns_do_not_depend_on_how_requests_are_spelled(policy: Policy) -> None:
+    """Requests with the same fields in the same order, in another order, or without some: fed alike."""
+    odd = {"nonsense": 1, "item_rating": None, "country": None}
+    alike = [REQUEST | odd, {**REQUEST, **odd, "list_price": 9}]
+    turned = [alike[0], dict(reversed(alike[1].items()))]
+    shorter = [alike[0], {name: value for name, value in alike[1].items() if value is not None}]
+    expected = [*map(list, zip(*map(policy.row, alike), strict=True))]
+    for rows in (alike, turned, shorter):
+        np.testing.assert_equal(policy.columns(rows), expected)
+    for rows in ([{}, {}], [REQUEST, {}], [{"list_price": None}] * 2):
+        with pytest.raises(RequestError, match="list_price"):
+            policy.columns(rows)
+
+
 def test_missing_null_and_unknown_fields(policy: Policy) -> None:
     """A field left out, a null one and an unknown one beside it give the same quote."""
     bare = policy.quote([{"list_price": 20}])

@@ -49,28 +49,24 @@ def asked(body: Any, inputs: frozenset[str], shared: Asked | None = None) -> Ask
     if whole is None:
         context, own = body, [None if k in inputs else body.get(k) for k in BESIDE]
     elif isinstance(whole, dict):
-        context, own = whole, [body.get(k) for k in BESIDE]
+        context, own = whole, [*map(body.get, BESIDE)]
     else:
         raise RequestError("context", f"is {named(whole)}; expected an object of named fields")
     if own == _NOTHING and shared is None:
         return Asked(context, whole=whole is not None)
-    found = Asked(
+    shopper, item, session, token, jurisdiction, at = own
+    common = _NOBODY if shared is None else shared
+    return Asked(
         context,
-        _text(own[0], "shopper"),
-        _text(own[1], "item"),
-        _text(own[2], "session"),
-        _text(own[3], "quote", LONGEST_TOKEN),
-        _text(own[4], "jurisdiction"),
-        _instant(own[5]),
-        whole=whole is not None,
+        common.shopper if shopper is None else _text(shopper, "shopper"),
+        common.item if item is None else _text(item, "item"),
+        common.session if session is None else _text(session, "session"),
+        None if token is None else _text(token, "quote", LONGEST_TOKEN),
+        common.jurisdiction if jurisdiction is None else _text(jurisdiction, "jurisdiction"),
+        common.at if at is None else _instant(at),
+        False,
+        whole is not None,
     )
-    if shared is not None:
-        found.shopper = found.shopper or shared.shopper
-        found.item = found.item or shared.item
-        found.session = found.session or shared.session
-        found.jurisdiction = found.jurisdiction or shared.jurisdiction
-        found.at = shared.at if found.at is None else found.at
-    return found
 
 
 def page(body: Any, inputs: frozenset[str], most: int) -> list[Asked]:
@@ -110,11 +106,10 @@ def fields_given(context: Mapping[str, Any], inputs: frozenset[str]) -> dict[str
 
 
 _NOTHING: list[Any] = [None] * len(BESIDE)
+_NOBODY = Asked({})
 
 
-def _text(value: Any, name: str, longest: int = LONGEST) -> str | None:
-    if value is None:
-        return None
+def _text(value: Any, name: str, longest: int = LONGEST) -> str:
     if not isinstance(value, str):
         raise RequestError(name, f"is {named(value)}; expected a text")
     if not 1 <= len(value) <= longest:
@@ -122,9 +117,7 @@ def _text(value: Any, name: str, longest: int = LONGEST) -> str | None:
     return value
 
 
-def _instant(value: Any) -> float | None:
-    if value is None:
-        return None
+def _instant(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value <= 1e11:
         raise RequestError("at", "is not a time; expected seconds since 1970, e.g. 1772400000.5")
     return float(value)

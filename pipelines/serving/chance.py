@@ -20,17 +20,17 @@ def u_of(key: bytes, shopper: str, item: str, instant: float, bucket: float = DA
 
     instant: seconds since 1970. bucket: its length in seconds; buckets begin at whole multiples of it, UTC.
     """
-    drawn = _begun(key, shopper, bucket_of(instant, bucket), float(bucket)).copy()
+    drawn = _begun(key, shopper, instant, bucket).copy()
     drawn.update(item.encode("utf-8", "surrogatepass"))
     return float((int.from_bytes(drawn.digest(), "big") >> (64 - _BITS)) * 2.0**-_BITS)
 
 
-@lru_cache(maxsize=4)  # the items of a page are one shopper's
-def _begun(key: bytes, shopper: str, number: int, bucket: float) -> blake2b:
+@lru_cache(maxsize=4)  # the items of a page are one shopper's, at one instant
+def _begun(key: bytes, shopper: str, instant: float, bucket: float) -> blake2b:
     """Return the hash of all but the item."""
-    name = shopper.encode("utf-8", "surrogatepass")
+    number, name = bucket_of(instant, bucket), shopper.encode("utf-8", "surrogatepass")
     # lengths and numbers first, so that no two triples are spelled alike
-    text = b"%d:%d:%r:" % (len(name), number, bucket) + name
+    text = b"%d:%d:%r:" % (len(name), number, float(bucket)) + name
     return blake2b(text, digest_size=8, key=key, person=_U)
 
 

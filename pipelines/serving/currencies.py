@@ -28,7 +28,9 @@ def written(minor: int, decimals: int) -> str:
         return str(minor)
     if minor < 0:
         return "-" + written(-minor, decimals)
-    text = str(minor).zfill(decimals + 1)
+    text = str(minor)
+    if len(text) <= decimals:
+        text = text.zfill(decimals + 1)
     return f"{text[:-decimals]}.{text[-decimals:]}"
 
 
@@ -40,7 +42,7 @@ def minor_units(price: float, scale: int, towards: float, least: float = math.na
     """
     exact = price * scale
     near = round(exact)
-    if abs(exact - near) <= _SLACK * max(1.0, abs(exact) * 1e-9):
+    if -_SLACK <= exact - near <= _SLACK or abs(exact - near) <= _SLACK * abs(exact) * 1e-9:
         return near or 1
     up, down = math.ceil(exact), math.floor(exact)
     # a list price between two minor units is told as the lower one; what lies between them as well goes no further

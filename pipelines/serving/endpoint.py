@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -138,8 +139,11 @@ class Endpoint(Described):
         """Return quotes once they are logged and counted."""
         if self.parts.log is not None:
             await self.parts.log.quoted(*made.records)
-        for counted in made.counted:
-            self.cells.quote(*counted)
+        if len(made.counted) == 1:
+            self.cells.quote(*made.counted[0])
+        else:  # most of a page are counted alike
+            for counted, times in Counter(made.counted).items():
+                self.cells.quote(*counted, times)
         return made.quotes
 
     async def _computed(self, wanted: list[Asked], view: View, deadline: Deadline) -> bool:

@@ -93,13 +93,13 @@ class Cells:
         """Set what goes up and down."""
         self._values[place] = value
 
-    def quote(self, guardrail: str, rung: str, fallback: str | None) -> None:
-        """Count one quote."""
+    def quote(self, guardrail: str, rung: str, fallback: str | None, times: int = 1) -> None:
+        """Count a quote, or several that are counted alike."""
         values, places = self._values, self._places
         key: Series = ("quotes_total", (("guardrail", guardrail), ("rung", rung)))
-        values[places[key] if key in places else self._place(key)] += 1
+        values[places[key] if key in places else self._place(key)] += times
         if fallback is not None:
-            values[self.place("fallbacks_total", reason=fallback)] += 1
+            values[self.place("fallbacks_total", reason=fallback)] += times
 
     def request(self, route: str, status: int, seconds: float) -> None:
         """Count one answer and its latency."""

@@ -82,8 +82,8 @@ class Quoter:
         self._prepare(wanted, now)
         columns = view.policy.columns([one.context for one in wanted])
         answers = [None] * len(wanted) if late else self._answers(view.policy, columns)
-        fed = view.fed(columns) if self._keeps else ()
-        return self._quoted(wanted, list(zip(*columns, strict=True)), answers, fed, view, now, late)
+        texts = view.texts(columns) if self._keeps else ()
+        return self._quoted(wanted, list(zip(*columns, strict=True)), answers, texts, view, now, late)
 
     def begun(self, one: Asked, view: View) -> Begun:
         """Return a context as it will be fed. Raises RequestError."""
@@ -102,8 +102,8 @@ class Quoter:
     def alone(self, begun: Begun, answer: Any, view: View, late: bool = False) -> Page:
         """Return the page of one quote: what most requests ask for, so it is as short as it can be."""
         one, row, now = begun
-        fed = (view.fed_alone(row),) if self._keeps else ()
-        return self._quoted((one,), (row,), [answer], fed, view, now, late)
+        texts = (view.text(row),) if self._keeps else ()
+        return self._quoted((one,), (row,), [answer], texts, view, now, late)
 
     @property
     def _keeps(self) -> bool:
@@ -112,9 +112,9 @@ class Quoter:
 
     def _quoted(
         self, wanted: Sequence[Asked], rows: Sequence[Sequence[Any]], answers: list[Any],
-        fed: Sequence[dict[str, Any]], view: View, now: float, late: bool,
+        inputs: Sequence[bytes], view: View, now: float, late: bool,
     ) -> Page:  # fmt: skip
-        """Return the quotes of answers. rows: inputs as they were fed. fed: the same by name, where they are kept."""
+        """Return the quotes of answers. rows: inputs as they were fed. inputs: the same as JSON, where kept."""
         texts, reason, until = self.disclosures, DEADLINE if late else UNPRICEABLE, self._valid_until(now)
         ids = quotes.ids(len(rows), now)
         told = []
@@ -125,8 +125,7 @@ class Quoter:
         names = self._pseudonyms(wanted)
         self._honour(wanted, rows, told, names, view, now)
         records: list[Facts] = []
-        if fed:
-            inputs = [*map(orjson.dumps, fed)]
+        if inputs:
             hashes = [hashlib.blake2b(text, digest_size=16).hexdigest() for text in inputs]
             self._sign(wanted, told, names, hashes, view, int(now) + self.validity)
             if self.parts.log is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -136,7 +136,12 @@ class Policy:
     @cached_property
     def _free(self) -> frozenset[str]:
         """The numbers that may be missing and have no bounds."""
-        return frozenset(self.numbers) - self.required - _CHECKED - {"list_price"}
+        return self._missable - _CHECKED
+
+    @cached_property
+    def _missable(self) -> frozenset[str]:
+        """The numbers that the graph may be fed NaN for."""
+        return frozenset(self.numbers) - self.required - {"list_price"}
 
     @cached_property
     def _feeds(self) -> list[_Feed]:
@@ -218,22 +223,27 @@ class Policy:
         for at, row in enumerate(rows):
             if type(row) is not dict and not isinstance(row, Mapping):
                 raise RequestError(None, f"a request is an object of named fields, not {_named(row)}", at)
-        names = self.inputs
-        table = zip(*[map(row.get, names) for row in rows], strict=True)
+        names, keys, nothing = self.inputs, [*rows[0]], (None,) * len(rows)
+        table: Iterable[tuple[Any, ...]]
+        if all(map(keys.__eq__, map(list, rows))):  # true of nearly every page: nothing is looked up row by row
+            found = dict(zip(keys, zip(*[row.values() for row in rows], strict=True), strict=True))
+            table = [found.get(name, nothing) for name in names]
+        else:
+            table = zip(*[map(row.get, names) for row in rows], strict=True)
         split, missing = len(self.numbers), [math.nan] * len(rows)
         return [
             self._numbers(values, name, missing) if at < split else self._words(values, name)
             for at, (name, values) in enumerate(zip(names, table, strict=True))
         ]
 
-    def _numbers(self, values: Sequence[Any], name: str, missing: list[float]) -> list[float]:
+    def _numbers(self, values: tuple[Any, ...] | list[Any], name: str, missing: list[float]) -> list[float]:
         """Return a column of numbers: as a whole where nothing in it can be wrong, else one by one.
 
         missing: what a column is in which every number is.
         """
-        kinds = {*map(type, values)}
-        if name not in self.required and name != "list_price" and kinds == {type(None)}:
+        if values[0] is None and name in self._missable and values.count(None) == len(values):
             return missing
+        kinds = {*map(type, values)}
         if kinds <= {float, int} and (name != "list_price" or self.manifest.listed) and name != "personal":
             with suppress(OverflowError):  # an integer that no double holds
                 if kinds != {float}:
