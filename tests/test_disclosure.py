@@ -9,7 +9,7 @@ import yaml
 
 from pipelines.errors import InputError
 from pipelines.serving.disclosure import FILE, Disclosures
-from pipelines.serving.runtime import RequestError
+from pipelines.serving.fields import RequestError
 
 
 def test_the_shipped_texts() -> None:

@@ -12,7 +12,7 @@ from live import NOON
 from pipelines import rules, tables
 from pipelines.behaviour.measures import Event
 from pipelines.serving import happened
-from pipelines.serving.runtime import RequestError
+from pipelines.serving.fields import RequestError
 
 
 def _read(**columns: Any) -> Event | str:

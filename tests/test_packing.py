@@ -16,7 +16,8 @@ from pipelines.manifest import GRAPH, Manifest
 from pipelines.packing import OUTPUTS, SINGLE, git_commit, pack, priced, registered_name, terms_of
 from pipelines.policy import KNOTS, LADDER, QUOTE
 from pipelines.pricing import Guardrails
-from pipelines.serving.runtime import Policy, RequestError
+from pipelines.serving.fields import RequestError
+from pipelines.serving.runtime import Policy
 from tests.worlds import LADDER as RUNGS
 from tests.worlds import candidate, config, info, knowledge, offers
 

@@ -21,7 +21,8 @@ from pipelines.errors import InputError
 from pipelines.manifest import GRAPH, MANIFEST
 from pipelines.policy import TERMS_OF_SALE
 from pipelines.pricing import Guardrails
-from pipelines.serving.runtime import Policy, RequestError
+from pipelines.serving.fields import RequestError
+from pipelines.serving.runtime import Policy
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.serving.runtime import RequestError
+from pipelines.serving.fields import RequestError
 
 # What a request may say beside its context; a policy with an input of the same name takes it as that input.
 BESIDE = ("shopper", "item", "session", "quote", "jurisdiction", "at")

@@ -16,10 +16,10 @@ from pipelines.errors import InputError
 from pipelines.policy import TERMS_OF_SALE
 from pipelines.serving import happened
 from pipelines.serving.asked import fields_given
+from pipelines.serving.fields import RequestError
 from pipelines.serving.owner import StateError
 from pipelines.serving.problems import Problem
 from pipelines.serving.quotes import NO_CONTEXT
-from pipelines.serving.runtime import RequestError
 
 if TYPE_CHECKING:
     from pipelines.behaviour.facts import Facts

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from pipelines.errors import InputError
-from pipelines.serving.runtime import RequestError
+from pipelines.serving.fields import RequestError
 
 FILE = Path("conf/serving/disclosure.yaml")
 _SHIPPED = Path(__file__).parents[2] / FILE

@@ -18,11 +18,11 @@ import orjson
 from pipelines.serving import pages, recording
 from pipelines.serving.asked import WHOLE, Asked, asked, page
 from pipelines.serving.describing import Answer, Described, Route
+from pipelines.serving.fields import RequestError
 from pipelines.serving.limits import Gone, Limits, parsed, read
 from pipelines.serving.overload import Deadline, busy
 from pipelines.serving.problems import MEDIA, Problem
 from pipelines.serving.quoting import Quoter
-from pipelines.serving.runtime import RequestError
 from pipelines.serving.sockets import Sockets
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.behaviour.definitions import KINDS
 from pipelines.behaviour.measures import Event
 from pipelines.serving.asked import LONGEST, named
-from pipelines.serving.runtime import RequestError
+from pipelines.serving.fields import RequestError
 
 CHANNELS = ("web", "app", "social")  # tables.CHANNELS, which live use must not load pandas for
 UNKNOWN_ITEM, FOREIGN = "unknown_item", "foreign_currency"

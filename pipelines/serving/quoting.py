@@ -17,9 +17,9 @@ import orjson
 
 from pipelines.serving import quotes
 from pipelines.serving.curves import curve
+from pipelines.serving.fields import RequestError
 from pipelines.serving.problems import Problem
 from pipelines.serving.quotes import DEADLINE, OUTPUTS, UNPRICEABLE
-from pipelines.serving.runtime import RequestError
 from pipelines.serving.shadow import priced
 from pipelines.serving.views import View
 

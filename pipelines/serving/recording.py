@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.serving.asked import LONGEST, LONGEST_TOKEN, named
-from pipelines.serving.runtime import RequestError
+from pipelines.serving.fields import RequestError
 
 
 def token(body: Any) -> str:

@@ -18,9 +18,9 @@ import orjson
 
 from pipelines.serving import happened, recording
 from pipelines.serving.asked import LONGEST, named
+from pipelines.serving.fields import RequestError
 from pipelines.serving.limits import parsed
 from pipelines.serving.problems import MEDIA, Problem
-from pipelines.serving.runtime import RequestError
 
 if TYPE_CHECKING:
     from pipelines.serving.endpoint import Endpoint
