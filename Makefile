@@ -17,8 +17,9 @@ repro: $(BIN)/.installed  ## rebuild what changed, promote what passed, show the
 	dvc repro --quiet
 	python -m pipelines.scoreboard
 
+# The order of the files is kept, so that the longest, of the whole chain, does not come last.
 test: $(BIN)/.extras check  ## all checks and tests, those of the optional parts included
-	python -m pytest --numprocesses 2 --dist loadfile
+	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: $(BIN)/.installed  ## style and types
 	ruff format --check pipelines tests
