@@ -155,13 +155,17 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
     score are too narrow. Without a select window it starts from the first, and stops at `settings.stop`, on the same
     way down of the learning rate.
     """
-    base = linear.Settings(l2=settings.base_l2, slopes=settings.base_slopes)
-    first = linear.fit(fit, select, base, seed)[0].slope
-    best = _trained(fit, select, replace(settings, base_slopes=(first,)), seed)
+
+    def started(slopes: tuple[str, ...]) -> tuple[Model, History, Settings]:
+        base, _, found = linear.fit(fit, select, linear.Settings(l2=settings.base_l2, slopes=slopes), seed)
+        return _trained(fit, select, base, replace(settings, base_l2=found.l2, base_slopes=found.slopes), seed)
+
+    best = started(settings.base_slopes)
     if select is None:
         return best
-    for slope in set(settings.base_slopes) - {first}:
-        other = _trained(fit, select, replace(settings, base_slopes=(slope,)), seed)
+    first = best[2].base_slopes[0]
+    for slope in (slope for slope in settings.base_slopes if slope != first):
+        other = started((slope,))
         best = other if _clearly_better(other[0], best[0], select) else best
     if settings.logs is not None:
         write_curves(Path(settings.logs), best[1])
@@ -178,10 +182,11 @@ def _clearly_better(one: Model, other: Model, window: Learning) -> bool:
     return bool(gain.mean() > _CLEARLY * gain.std() / np.sqrt(len(gain)))
 
 
-def _trained(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
-    """Return what `fit` does, from the one kind of slope in the settings."""
+def _trained(
+    fit: Learning, select: Learning | None, base: linear.Model, settings: Settings, seed: int
+) -> tuple[Model, History, Settings]:
+    """Return what `fit` does, from one interaction logit, whose slope and strength the settings have."""
     keras = quiet_keras(seed)
-    base, _, settled = linear.fit(fit, select, linear.Settings(l2=settings.base_l2, slopes=settings.base_slopes), seed)
     bounds = (base.low, base.span) if base.slope == "bounded" else None
     start = _start(base, fit, settings, np.random.default_rng(seed))
     net, kept = (network(fit.z.shape[1], settings.hidden, settings.members, start) for _ in range(2))
@@ -194,7 +199,7 @@ def _trained(fit: Learning, select: Learning | None, settings: Settings, seed: i
     if select is None:
         return Model(kept, bounds), history, settings
     stopped = int(np.argmin(history["select_log_loss"])) + 1
-    return Model(kept, bounds), history, replace(settings, stop=stopped, base_l2=settled.l2)
+    return Model(kept, bounds), history, replace(settings, stop=stopped)
 
 
 def _learn(
