@@ -37,7 +37,8 @@ def test_the_trial_is_learned_on_the_fit_window_alone() -> None:
 def test_the_settled_demand_is_learned_on_both_windows() -> None:
     """It is what the settled settings give on all offers: encoder, scale and weights."""
     fit, select = offers(600)[0], offers(300, seed=1)[0]
-    found, both = learned(fit, select, linear.Settings(curve=("logit-log",), l2=(1.0, 64.0))), pd.concat([fit, select])
+    settings = linear.Settings(curve=("logit-log",), l2=(1.0, 64.0), slopes=("linear",), relevance=0)
+    found, both = learned(fit, select, settings), pd.concat([fit, select])
     assert Encoder.fit(both, *COLUMNS) == found.demand.encoder
     assert Curve.fit("logit", "log", LADDER, both["multiplier"].to_numpy()) == found.demand.curve
     assert 1 == len(found.settled.l2)

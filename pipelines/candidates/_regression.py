@@ -1,7 +1,7 @@
 """The fitting of penalised interaction regressions: scoring steps for the weights of level and slope.
 
 z: (N, D) encoded context, last column 1. Penalty: strength/2 × the squares of the weights, one strength for all or one
-for each; the constants of level and slope stay all but unshrunk.
+for each; the constants of level and slope stay all but unshrunk. Strengths learned with the weights: `_shrinkage`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 _UNSHRUNK = 1e-4  # penalty, as a share of the others', of the mean level and the mean slope
 _STEPS, _HALVINGS = 50, 30  # of Newton's method, at most
 _SETTLED = 1e-7  # nats of one offer: an improvement too small to go on for
-_LEAST_VARIANCE = 1e-6  # of a weight: below it the weight is as good as none
 
 
 def regressors(window: Learning) -> Floats:
@@ -33,12 +32,13 @@ def regressors(window: Learning) -> Floats:
     return np.hstack([z, -window.t[:, None] * z])
 
 
-def newton(columns: Floats, window: Learning, strength: float | Floats, start: Floats) -> Floats:
+def newton(columns: Floats, window: Learning, strength: float | Floats, start: Floats | None = None) -> Floats:
     """Return the weights, (P,), that maximise the penalised log likelihood of eta = columns @ weights.
 
     Two half offers at the mean price, one bought and one not, keep every weight finite.
     """
-    penalty = _penalty(len(start), strength)
+    start = np.zeros(columns.shape[1]) if start is None else start
+    penalty = penalties(len(start), strength)
     ghost = np.zeros(len(start))
     ghost[len(start) // 2 - 1] = 1.0
 
@@ -49,34 +49,25 @@ def newton(columns: Floats, window: Learning, strength: float | Floats, start: F
         return len(q) * log_loss(window.bought, q) + ghosts + 0.5 * float(penalty @ weights**2)
 
     def step(weights: Floats) -> Floats:
-        gradient, curvature = _derivatives(columns @ weights, columns, window.bought, window.link)
-        ghostly = _derivatives(ghost[None, :] @ weights, ghost[None, :], np.array([0.5]), window.link)
+        gradient, curvature = derivatives(columns @ weights, columns, window.bought, window.link)
+        ghostly = derivatives(ghost[None, :] @ weights, ghost[None, :], np.array([0.5]), window.link)
         return _solved(gradient + ghostly[0] - penalty * weights, curvature + ghostly[1], penalty)
 
     return _climbed(start, loss, step, len(window.t))
-
-
-def effective(columns: Floats, window: Learning, strength: float, weights: Floats) -> float:
-    """Return how many weights the penalty leaves free: trace of (information + penalty)⁻¹ information.
-
-    Hastie, Tibshirani & Friedman, "The Elements of Statistical Learning" (2009), section 7.6.
-    """
-    _, information = _derivatives(columns @ weights, columns, window.bought, window.link)
-    return float(np.trace(np.linalg.solve(information + np.diag(_penalty(len(weights), strength)), information)))
 
 
 def curved(window: Learning, bend: Bend, strength: float | Floats, start: Floats | None = None) -> Floats:
     """Return the weights (2 D + E,) of eta = z·a - beta(z·b) (t - pivot): a, b, the bend's own; Fisher's scoring."""
     z = window.z.astype(np.float64)
     size = 2 * z.shape[1] + len(bend.penalty)
-    penalty = _penalty(size, strength, bend)
+    penalty = penalties(size, strength, bend)
 
     def loss(weights: Floats) -> float:
         q = sigmoid(log_odds(_curved_eta(z, window, bend, weights), window.link))
         return len(q) * log_loss(window.bought, q) + 0.5 * float(penalty @ weights**2)
 
     def step(weights: Floats) -> Floats:
-        gradient, curvature = _derivatives(*_curved_columns(z, window, bend, weights), window.bought, window.link)
+        gradient, curvature = derivatives(*_curved_columns(z, window, bend, weights), window.bought, window.link)
         return _solved(gradient - penalty * weights, curvature, penalty)
 
     return _climbed(np.zeros(size) if start is None else start, loss, step, len(window.t))
@@ -103,42 +94,28 @@ def parted(weights: Floats, bend: Bend) -> tuple[Floats, Floats, Floats]:
     return a, b, rest
 
 
-def relevant(window: Learning, bend: Bend | None, strength: float, weights: Floats, rounds: int) -> Floats:
-    """Return the weights, of `curved`, or without a bend of `newton`, each under a strength of its own.
-
-    Automatic relevance determination: each weight is taken as a draw of a normal distribution of mean 0 whose variance
-    is learned with it. A round of the EM algorithm sets each variance to weight² + its posterior variance, and fits
-    again; what does not matter fades, what does is hardly shrunk (MacKay 1992, "Bayesian interpolation"; Tipping 2001,
-    "Sparse Bayesian learning and the relevance vector machine", equation 16). The constants and the bend's own weights
-    are left out. weights: of the fit under `strength`.
-    """
-    z = window.z.astype(np.float64)
+def design(window: Learning, bend: Bend | None, weights: Floats) -> tuple[Floats, Floats]:
+    """Return eta (N,) and d eta / d weights (N, P) of a regression, without a bend the columns of `regressors`."""
+    if bend:
+        return _curved_columns(window.z.astype(np.float64), window, bend, weights)
     columns = regressors(window)
-    penalty = _penalty(len(weights), strength, bend)
-    own = np.ones(len(weights), dtype=bool)
-    own[_fixed(len(weights), bend)] = False
-    for _ in range(rounds):
-        design = _curved_columns(z, window, bend, weights) if bend else (columns @ weights, columns)
-        _, information = _derivatives(*design, window.bought, window.link)
-        variance = weights**2 + np.diag(np.linalg.inv(information + np.diag(penalty)))
-        penalty = np.where(own, 1 / np.maximum(variance, _LEAST_VARIANCE), penalty)
-        weights = curved(window, bend, penalty, weights) if bend else newton(columns, window, penalty, weights)
-    return weights
+    return columns @ weights, columns
 
 
-def _fixed(size: int, bend: Bend | None) -> list[int]:
+def fixed(size: int, bend: Bend | None) -> list[int]:
     """Return the places of the constants of level and slope, and of the bend's own weights."""
     width = (size - (len(bend.penalty) if bend else 0)) // 2
     return [width - 1, 2 * width - 1, *range(2 * width, size)]
 
 
-def _penalty(size: int, strength: float | Floats, bend: Bend | None = None) -> Floats:
+def penalties(size: int, strength: float | Floats, bend: Bend | None = None) -> Floats:
+    """Return the penalty of each weight, (P,): one strength, constants all but free, the bend's own as it has them."""
     if isinstance(strength, np.ndarray):
         return strength
-    penalty, fixed = np.full(size, strength), _fixed(size, bend)
-    penalty[fixed[:2]] *= _UNSHRUNK
+    penalty, places = np.full(size, strength), fixed(size, bend)
+    penalty[places[:2]] *= _UNSHRUNK
     if bend:
-        penalty[fixed[2:]] = bend.penalty
+        penalty[places[2:]] = bend.penalty
     return penalty
 
 
@@ -164,7 +141,7 @@ def _climbed(weights: Floats, loss: Callable[[Floats], float], step: Callable[[F
     return weights
 
 
-def _derivatives(eta: Floats, columns: Floats, bought: NDArray[Any], link: str) -> tuple[Floats, Floats]:
+def derivatives(eta: Floats, columns: Floats, bought: NDArray[Any], link: str) -> tuple[Floats, Floats]:
     """Return gradient (P,) and expected information (P, P) of the log likelihood; columns: (N, P) d eta / d weights."""
     q, slope = sigmoid(log_odds(eta, link)), link_slope(eta, link)
     half = columns.astype(np.float32) * np.sqrt(q * (1 - q) * slope**2).astype(np.float32)[:, None]

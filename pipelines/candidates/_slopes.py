@@ -5,21 +5,24 @@ Each has a few weights more than a and b, `rest`, (E,), all 0 before anything is
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from pipelines.demand import sigmoid
+from pipelines.candidates._regression import newton, regressors
+from pipelines.demand import Learning, sigmoid
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
 
+SLOPES = ("linear", "exp", "bounded")
 LARGEST_LOG_SLOPE = 8.0  # of ln beta, either way
 _PIVOT = 1.0  # penalty of the pivot: it stays at the mean price where slopes hardly differ, and nothing tells it
 _LOW, _SPAN = 0.25, 1.5  # of the usual slope: the flattest, and how much steeper the steepest is; halfway it is usual
+_LEAST_USUAL = 0.05  # slope of one curve for all, at least, from which bounds are counted
 _BOUNDS = (1.0, 25.0)  # penalties of their logarithms: scores and span stretch each other, so the span hardly moves
 
 
@@ -98,3 +101,11 @@ class Bounded:
         """Return d eta / d (ln low, ln span), (N, 2)."""
         low, span = self.bounds(rest)
         return np.column_stack([-t * low, -t * span * sigmoid(score)])
+
+
+def bend_of(slope: str, window: Learning) -> Bend | None:
+    """Return the bend of a kind of slope, of SLOPES; a bounded one is counted from the slope of one curve for all."""
+    if slope != "bounded":
+        return Exp() if slope == "exp" else None
+    alike = replace(window, z=window.z[:, -1:])
+    return Bounded(max(float(newton(regressors(alike), alike, 1.0)[1]), _LEAST_USUAL))

@@ -15,8 +15,10 @@ import numpy as np
 
 from pipelines.candidates import History
 from pipelines.candidates._progress import steps
-from pipelines.candidates._regression import curved, newton, parted, regressors, relevant
-from pipelines.candidates._slopes import LARGEST_LOG_SLOPE, Bend, Bounded, Exp
+from pipelines.candidates._regression import curved, newton, parted, regressors
+from pipelines.candidates._shrinkage import HANDICAP, shrunk
+from pipelines.candidates._slopes import LARGEST_LOG_SLOPE, Bend, Bounded, bend_of
+from pipelines.candidates._slopes import SLOPES as SLOPES
 from pipelines.demand import SMALLEST_BETA, Learning, log_loss, sigmoid
 from pipelines.errors import InputError
 from pipelines.files import read_json, write_json
@@ -27,24 +29,20 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from spox import Var
 
-SLOPES = ("linear", "exp", "bounded")
-_HANDICAP = 4.0  # nats that a bent slope must gain: where nothing tells, the plain regression is the safer base
-_LEAST_USUAL = 0.05  # slope of one curve for all, at least, from which bounds are counted
-
 
 @dataclass(frozen=True)
 class Settings:
     """How the regression is fitted: the strengths `l2` and the kinds of slope, of SLOPES, among which it is chosen.
 
-    relevance: rounds in which every weight then learns a strength of its own; 0 = one strength for all. terms: bends,
-    steps and products of the context that may be added (`terms`), at most; 0 = none.
+    relevance: rounds in which every weight then has a strength of its own (`_shrinkage`); 0 = one strength for all.
+    terms: bends, steps and products of the context that may be added (`terms`), at most; 0 = none.
     """
 
     family: str = "linear"
     curve: tuple[str, ...] = ("logit-log", "logit-linear", "probit-log", "probit-linear", "spline")
     l2: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
     slopes: tuple[str, ...] = SLOPES
-    relevance: int = 10
+    relevance: int = 3
     terms: int = 40
 
     def __post_init__(self) -> None:
@@ -115,14 +113,16 @@ def load(folder: Path) -> Model:
 def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
     """Return the regression with the slope and strength that the select window likes best, every loss, and these two.
 
-    Without a select window the first of each is taken. Deterministic whatever the seed.
+    Without a select window the first of each is taken. Where weights have strengths of their own they begin under the
+    weakest. Deterministic whatever the seed.
     """
     history: History = {"slope": [], "l2": [], "relevance": [], "fit_log_loss": [], "select_log_loss": []}
     slopes, strengths = (settings.slopes, settings.l2) if select else (settings.slopes[:1], settings.l2[:1])
+    strengths = (min(strengths),) if settings.relevance else strengths
     finest: list[tuple[Model, float]] = []
     with steps(len(slopes) * (len(strengths) + 1), "linear") as advance:
         for slope in slopes:
-            bend, weights, tried = _bend(slope, fit), None, []
+            bend, weights, tried = bend_of(slope, fit), None, []
             for strength in strengths:
                 weights = _fitted(fit, bend, strength, weights)
                 loss = _noted(history, as_model(weights, bend), strength, 0, fit, select)
@@ -130,20 +130,12 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
                 advance()
             _, strength, weights = min(tried, key=lambda one: one[0])
             if settings.relevance:
-                weights = relevant(fit, bend, strength, weights, settings.relevance)
+                weights = shrunk(fit, bend, strength, weights, settings.relevance)
                 _noted(history, as_model(weights, bend), strength, settings.relevance, fit, select)
             finest.append((as_model(weights, bend), strength))
             advance()
     model, strength = min(finest, key=lambda one: _surprise(one[0], fit, select))
     return model, history, replace(settings, l2=(strength,), slopes=(model.slope,))
-
-
-def _bend(slope: str, window: Learning) -> Bend | None:
-    """Return the bend of a kind of slope; a bounded one is counted from the slope of one curve for all."""
-    if slope != "bounded":
-        return Exp() if slope == "exp" else None
-    alike = replace(window, z=window.z[:, -1:])
-    return Bounded(max(float(newton(regressors(alike), alike, 1.0, np.zeros(2))[1]), _LEAST_USUAL))
 
 
 def _fitted(
@@ -152,8 +144,7 @@ def _fitted(
     """Return the weights under one strength for all, (2 D,) or with a bend (2 D + E,)."""
     if bend:
         return curved(window, bend, strength, start)
-    columns = regressors(window)
-    return newton(columns, window, strength, np.zeros(columns.shape[1]) if start is None else start)
+    return newton(regressors(window), window, strength, start)
 
 
 def _noted(
@@ -177,7 +168,7 @@ def _surprise(model: Model, fit: Learning, select: Learning | None) -> float:
     """
     windows = [fit] if select is None else [fit, select]
     lost = [len(w.t) * log_loss(w.bought, w.probability(model.coefficients(w.z))) for w in windows]
-    return sum(lost) + _HANDICAP * (model.slope != "linear")
+    return sum(lost) + HANDICAP * (model.slope != "linear")
 
 
 def as_model(weights: NDArray[np.float64], bend: Bend | None = None) -> Model:

@@ -1,10 +1,10 @@
 """The shape of the demand curve that all contexts share, chosen by how likely it makes the offers of both windows.
 
-Shapes are compared under the interaction logit by Akaike's criterion with the weights that its penalty leaves free. The
-select window alone tells them apart badly, and less so where unequal propensities weigh few of its offers heavily; a
-wrong shape moves everybody's best rung. So what differs from the first shape listed has to earn it. A narrow context is
-seen with its squares and products: differences between shoppers that the regression cannot see would pass for the shape
-of each one's curve (a mean of steep curves is flat).
+Shapes are compared under the interaction logit, its slopes straight or bounded; under slopes that are wrong they can
+hardly be told apart. The select window alone does it badly, and worse where unequal propensities weigh few of its
+offers heavily; a wrong shape moves everybody's best rung. So what differs from the first shape listed has to earn it. A
+narrow context is seen with its squares and products: differences between shoppers that the regression cannot see would
+pass for the shape of each one's curve (a mean of steep curves is flat).
 
 Plain shapes are a link over log m or m. `spline` lets t be any rising function of the rungs: each rung's value is moved
 from the best plain shape towards what its own offers say, the less the fewer they are.
@@ -19,9 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.candidates import linear
-from pipelines.candidates._regression import effective, newton, regressors
+from pipelines.candidates._regression import newton, regressors
+from pipelines.candidates._shrinkage import likelier
 from pipelines.candidates.terms import Terms
-from pipelines.demand import Curve, Learning, link_slope, log_loss, log_odds, sigmoid
+from pipelines.demand import Curve, Learning, link_slope, log_odds, sigmoid
 
 PLAIN = {
     "logit-log": ("logit", "log"),
@@ -30,12 +31,13 @@ PLAIN = {
     "probit-linear": ("probit", "linear"),
 }
 SHAPES = (*PLAIN, "spline")
-_STRENGTH = 16.0  # of the interaction logit's penalty
+_STRENGTH = 16.0  # of the penalty under which a scale is bent
 _ROWS = 40_000  # offers that suffice to tell shapes apart
 _BENT_ROWS = 20_000  # offers that suffice to bend one
 _ROUNDS = 3  # of moving the rungs and fitting the coefficients again
 _RIDGE = 200.0  # offers' worth of the plain shape that every rung's value is shrunk towards
-_HANDICAP = 4.0  # nats that a shape must gain over the first one listed
+_HANDICAP = 2.0  # nats that a plain shape must gain over the first one listed
+_BENT_HANDICAP = 4.0  # the same for one whose every rung was moved: it can go wrong at each of them
 _LARGEST_STEP = 0.5  # of t, in standard deviations of the price
 _LEAST_RISE = 1e-3  # of t from rung to rung
 _WIDEST = 60  # columns of a context that has room for squares and products
@@ -95,7 +97,8 @@ def choose(
 ) -> tuple[str, Curve, dict[str, float]]:
     """Return the name of the likeliest shape, its curve on the fit window, and what each shape costs in nats per offer.
 
-    A cost is minus the log likelihood, plus one for each free weight and each free rung, plus the handicap.
+    A cost is minus the log likelihood, plus one for each free rung (Akaike 1974; weights are as many under each), plus
+    the handicap.
     """
     both = fit.joined(select).some(_ROWS, seed).squared()
     first = plain(shapes)
@@ -103,7 +106,7 @@ def choose(
     costs = {s: _surprise(both, curve) + _HANDICAP * (s != first[0]) for s, curve in curves.items()}
     if "spline" in shapes:
         curves["spline"] = bent(both.some(_BENT_ROWS, seed), curves[min(costs, key=costs.__getitem__)])
-        costs["spline"] = _surprise(both, curves["spline"]) + _HANDICAP + len(rungs) - 2
+        costs["spline"] = _surprise(both, curves["spline"]) + _BENT_HANDICAP + len(rungs) - 2
     costs = {s: cost / len(both.rung) for s, cost in costs.items() if s in shapes}
     name = min(costs, key=costs.__getitem__)
     return name, fitted(name, fit, curves[name], seed), costs
@@ -151,15 +154,10 @@ def _rising(values: NDArray[np.float64], rung: NDArray[np.int64]) -> NDArray[np.
 
 
 def _coefficients(learning: Learning, z: NDArray[np.float32]) -> NDArray[np.float32]:
-    columns = regressors(learning)
-    model = linear.as_model(newton(columns, learning, _STRENGTH, np.zeros(columns.shape[1])))
-    return model.coefficients(z)
+    return linear.as_model(newton(regressors(learning), learning, _STRENGTH)).coefficients(z)
 
 
 def _surprise(window: Shown, curve: Curve) -> float:
-    """Return minus the log likelihood of the offers under the interaction logit, plus its free weights, in nats."""
+    """Return minus the log likelihood of the offers under the likelier regression, in nats."""
     learning = window.under(curve)
-    columns = regressors(learning)
-    weights = newton(columns, learning, _STRENGTH, np.zeros(columns.shape[1]))
-    q = learning.probability(linear.as_model(weights).coefficients(window.z))
-    return len(q) * log_loss(window.bought, q) + effective(columns, learning, _STRENGTH, weights)
+    return likelier(learning).surprise(learning)

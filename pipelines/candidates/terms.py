@@ -3,8 +3,9 @@
 A regression on the context alone knows no evening hours, no saturation and no "only where". Each number offers hinges
 max(0, z - knot) and steps 1[z > knot] at quantiles, each pair of columns its product (after Friedman, "Multivariate
 adaptive regression splines", Annals of Statistics 1991). A term may move the level of demand and its slope, so each is
-tested by the efficient score of both (two degrees of freedom; Rao 1948) against the interaction logit and the terms
-found before, the strongest first, until none is stronger than the strongest of so many would be by chance.
+tested by the efficient score of both (two degrees of freedom; Rao 1948) against the interaction logit, its slopes
+straight or bounded, and the terms found before, the strongest first, until none is stronger than the strongest of so
+many would be by chance.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from pipelines.candidates._regression import newton, regressors
+from pipelines.candidates._regression import design
+from pipelines.candidates._shrinkage import likelier
 from pipelines.demand import Learning, link_slope, log_odds, sigmoid
 
 if TYPE_CHECKING:
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
 
 _KNOTS = tuple(k / 8 for k in range(1, 8))  # quantiles
 _PRODUCTS = 60  # the strongest by a score test that takes no notice of the other columns
-_ROWS = 40_000  # offers that suffice to find terms
-_STRENGTH = 16.0  # of the interaction logit's penalty
+_ROWS = 60_000  # offers that suffice to find terms
 _PER_TERM = 100  # offers that each term needs at least
 _CHANCE = 0.1  # terms that are found where there is nothing to find
 _NEW = 0.02  # share of a column's spread that the others must leave unexplained
@@ -103,21 +104,35 @@ class Terms:
         return np.asarray((raw - mean) / scale, dtype=np.float32)
 
 
+@dataclass(frozen=True)
+class _Base:
+    """The regression that terms are tested against, at N offers, all float32.
+
+    residual: (N,) of the working response, of variance 1. weight: (N,) square root of an offer's information. columns:
+    (N, P) of the regression, times weight. steep: (N,) d eta / d score of the slope.
+    """
+
+    residual: Floats
+    weight: Floats
+    columns: Floats
+    steep: Floats
+
+
 def found(window: Learning, most: int, seed: int) -> Terms:
     """Return at most so many terms, the strongest first, found on the window; none where it is too small."""
     window = _some(window, seed)
     most = min(most, len(window.t) // _PER_TERM)
     if most < 1 or window.z.shape[1] == 1:
         return Terms()
-    y, weight = _working(window)
-    offered, tried = _offered(window, y, weight)
+    base = _base(window)
+    offered, tried = _offered(window.z, base)
     raw = _raw(window.z, *offered)
     mean, scale = raw.mean(axis=0), raw.std(axis=0)
     varied = scale > 0
     if not varied.any():
         return Terms()
     standard = (raw[:, varied] - mean[varied]) / scale[varied]
-    places = np.flatnonzero(varied)[_forward(standard, window, y, weight, most, 2 * np.log(tried / _CHANCE))]
+    places = np.flatnonzero(varied)[_forward(standard, base, most, 2 * np.log(tried / _CHANCE))]
     values = (*(of[places] for of in offered), mean[places], scale[places])
     return Terms(*(tuple(v.tolist()) for v in values))
 
@@ -129,18 +144,20 @@ def _some(window: Learning, seed: int) -> Learning:
     return Learning(window.z[kept], window.t[kept], window.bought[kept], window.weight[kept], window.link)
 
 
-def _working(window: Learning) -> tuple[Floats, Floats]:
-    """Return residuals and square roots of information of the plain regression's log-odds, (N,) each."""
-    columns = regressors(window)
-    eta = columns @ newton(columns, window, _STRENGTH, np.zeros(columns.shape[1]))
+def _base(window: Learning) -> _Base:
+    """Return what the regression leaves that terms are tested against."""
+    found = likelier(window)
+    eta, columns = design(window, found.bend, found.weights)
     q, slope = sigmoid(log_odds(eta, window.link)), link_slope(eta, window.link)
     weight = np.sqrt(np.maximum(q * (1 - q) * slope**2, 1e-12))
-    return ((window.bought - q) * slope / weight).astype(np.float32), weight.astype(np.float32)
+    # the constant of the slope's score comes last of the weights of level and slope: d eta / d score of any term is its
+    steep = columns[:, 2 * window.z.shape[1] - 1]
+    parts = ((window.bought - q) * slope / weight, weight, columns * weight[:, None], steep)
+    return _Base(*(part.astype(np.float32) for part in parts))
 
 
-def _offered(window: Learning, y: Floats, weight: Floats) -> tuple[tuple[NDArray[Any], ...], int]:
+def _offered(z: Floats, base: _Base) -> tuple[tuple[NDArray[Any], ...], int]:
     """Return kind, first, second and knot of the terms to test, and from among how many these were taken."""
-    z = window.z
     width = z.shape[1] - 1
     rows: list[tuple[int, int, int, float]] = []
     for j in range(width):
@@ -152,9 +169,9 @@ def _offered(window: Learning, y: Floats, weight: Floats) -> tuple[tuple[NDArray
             rows += [(_HINGE, j, 0, float(k)) for k in bends] + [(_STEP, j, 0, float(k)) for k in knots]
     pairs = np.array(list(combinations_with_replacement(range(width), 2)), dtype=np.int64).reshape(-1, 2)
     strength = np.zeros(len(pairs))
-    for direction in (np.ones_like(y), window.t.astype(np.float32)):
-        score = z.T @ (z * (y * weight * direction)[:, None])
-        information = (z**2).T @ (z**2 * (weight * direction)[:, None] ** 2)
+    for direction in (np.ones_like(base.steep), base.steep):
+        score = z.T @ (z * (base.residual * base.weight * direction)[:, None])
+        information = (z**2).T @ (z**2 * (base.weight * direction)[:, None] ** 2)
         strength += (score**2 / np.maximum(information, 1e-12))[pairs[:, 0], pairs[:, 1]]
     strongest = pairs[np.argsort(-strength, kind="stable")[:_PRODUCTS]]
     rows += [(_PRODUCT, int(i), int(j), 0.0) for i, j in strongest]
@@ -171,17 +188,15 @@ def _raw(z: Floats, kind: NDArray[Any], first: NDArray[Any], second: NDArray[Any
     )
 
 
-def _forward(
-    terms: Floats, window: Learning, y: Floats, weight: Floats, most: int, threshold: float
-) -> NDArray[np.int64]:
+def _forward(terms: Floats, base: _Base, most: int, threshold: float) -> NDArray[np.int64]:
     """Return the places of the terms (N, C) taken one by one, the strongest score of level and slope first."""
-    count, t = terms.shape[1], window.t.astype(np.float32)[:, None]
-    base, _ = np.linalg.qr(regressors(window).astype(np.float32) * weight[:, None])
-    both = np.hstack([terms, -t * terms]) * weight[:, None]
+    count, y = terms.shape[1], base.residual
+    known, _ = np.linalg.qr(base.columns)
+    both = np.hstack([terms, base.steep[:, None] * terms]) * base.weight[:, None]
     before = np.einsum("nc,nc->c", both, both).astype(np.float64)
-    both -= base @ (base.T @ both)
+    both -= known @ (known.T @ both)
     gram = (both.T @ both).astype(np.float64)
-    score = (both.T @ (y - base @ (base.T @ y))).astype(np.float64)
+    score = (both.T @ (y - known @ (known.T @ y))).astype(np.float64)
     taken: list[int] = []
     while len(taken) < most:
         strength = _strength(gram, score, before, count)
