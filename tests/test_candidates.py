@@ -362,19 +362,20 @@ def test_bounds_that_nothing_tells_stay_where_they_begin() -> None:
     [
         (lambda: _curved_truth(8000, "exp", 0.7), "exp"),
         (lambda: _curved_truth(8000, "bounded", 3.0), "bounded"),
-        (lambda: _logit_truth(8000, "logit"), "linear"),
+        (lambda: _logit_truth(20_000, "logit"), "linear"),
     ],
 )
 def test_the_likelier_slope_is_taken(drawn: Any, expected: str) -> None:
     """Slopes that differ in their logarithm, or between bounds, are told from straight ones, and kept as a setting."""
-    window, names, half = drawn()[0], ("z", "t", "bought", "weight"), 4000
+    window, names = drawn()[0], ("z", "t", "bought", "weight")
+    half = len(window.t) // 2
     early, late = (
         dataclasses.replace(window, **{n: getattr(window, n)[part] for n in names})
         for part in (slice(half), slice(half, None))
     )
     model, history, settled = linear.fit(early, late, linear.Settings(), 0)
     assert (expected, (expected,)) == (model.slope, settled.slopes)
-    assert [0, 0, 1, 1, 2, 2] == history["slope"]
+    assert 15 == len(history["slope"])
     again, *_ = linear.fit(window, None, settled, 0)
     assert expected == again.slope
     assert 3 == len(again.a) == len(again.b)

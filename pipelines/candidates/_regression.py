@@ -1,7 +1,7 @@
 """The fitting of penalised interaction regressions: scoring steps for the weights of level and slope.
 
-z: (N, D) encoded context, last column 1. Penalty: strength/2 × the squares of the weights, one strength for all or one
-for each; the constants of level and slope stay all but unshrunk. Strengths learned with the weights: `_shrinkage`.
+z: (N, D) encoded context, last column 1. Penalty: strength/2 × the squares of the weights, one strength for all; the
+constants of level and slope stay all but unshrunk. Strengths learned with the weights: `_shrinkage`.
 """
 
 from __future__ import annotations
@@ -32,31 +32,38 @@ def regressors(window: Learning) -> Floats:
     return np.hstack([z, -window.t[:, None] * z])
 
 
-def newton(columns: Floats, window: Learning, strength: float | Floats, start: Floats | None = None) -> Floats:
+def newton(columns: Floats, window: Learning, strength: float, start: Floats | None = None) -> Floats:
     """Return the weights, (P,), that maximise the penalised log likelihood of eta = columns @ weights.
 
     Two half offers at the mean price, one bought and one not, keep every weight finite.
     """
     start = np.zeros(columns.shape[1]) if start is None else start
     penalty = penalties(len(start), strength)
-    ghost = np.zeros(len(start))
-    ghost[len(start) // 2 - 1] = 1.0
+    place = len(start) // 2 - 1
 
     def loss(weights: Floats) -> float:
         q = sigmoid(log_odds(columns @ weights, window.link))
-        level = sigmoid(log_odds(ghost @ weights, window.link))
+        level = sigmoid(log_odds(weights[place], window.link))
         ghosts = -0.5 * float(np.log(np.clip(level * (1 - level), 1e-300, None)))
         return len(q) * log_loss(window.bought, q) + ghosts + 0.5 * float(penalty @ weights**2)
 
     def step(weights: Floats) -> Floats:
         gradient, curvature = derivatives(columns @ weights, columns, window.bought, window.link)
-        ghostly = derivatives(ghost[None, :] @ weights, ghost[None, :], np.array([0.5]), window.link)
-        return _solved(gradient + ghostly[0] - penalty * weights, curvature + ghostly[1], penalty)
+        haunt(gradient, curvature, weights, window.link)
+        return _solved(gradient - penalty * weights, curvature, penalty)
 
-    return _climbed(start, loss, step, len(window.t))
+    return climbed(start, loss, step, len(window.t))
 
 
-def curved(window: Learning, bend: Bend, strength: float | Floats, start: Floats | None = None) -> Floats:
+def haunt(gradient: Floats, information: Floats, weights: Floats, link: str) -> None:
+    """Add the two half offers of `newton` to gradient (P,) and information (P, P), in place."""
+    place = len(weights) // 2 - 1
+    pull, curvature = derivatives(weights[[place]], np.ones((1, 1)), np.array([0.5]), link)
+    gradient[place] += pull[0]
+    information[place, place] += curvature[0, 0]
+
+
+def curved(window: Learning, bend: Bend, strength: float, start: Floats | None = None) -> Floats:
     """Return the weights (2 D + E,) of eta = z·a - beta(z·b) (t - pivot): a, b, the bend's own; Fisher's scoring."""
     z = window.z.astype(np.float64)
     size = 2 * z.shape[1] + len(bend.penalty)
@@ -70,7 +77,7 @@ def curved(window: Learning, bend: Bend, strength: float | Floats, start: Floats
         gradient, curvature = derivatives(*_curved_columns(z, window, bend, weights), window.bought, window.link)
         return _solved(gradient - penalty * weights, curvature, penalty)
 
-    return _climbed(np.zeros(size) if start is None else start, loss, step, len(window.t))
+    return climbed(np.zeros(size) if start is None else start, loss, step, len(window.t))
 
 
 def _curved_eta(z: Floats, window: Learning, bend: Bend, weights: Floats) -> Floats:
@@ -94,6 +101,15 @@ def parted(weights: Floats, bend: Bend) -> tuple[Floats, Floats, Floats]:
     return a, b, rest
 
 
+def predicted(window: Learning, bend: Bend | None, weights: Floats) -> Floats:
+    """Return eta (N,) of a regression."""
+    z = window.z.astype(np.float64)
+    if bend:
+        return _curved_eta(z, window, bend, weights)
+    a, b = np.split(weights, 2)
+    return z @ a - window.t * (z @ b)
+
+
 def design(window: Learning, bend: Bend | None, weights: Floats) -> tuple[Floats, Floats]:
     """Return eta (N,) and d eta / d weights (N, P) of a regression, without a bend the columns of `regressors`."""
     if bend:
@@ -108,10 +124,8 @@ def fixed(size: int, bend: Bend | None) -> list[int]:
     return [width - 1, 2 * width - 1, *range(2 * width, size)]
 
 
-def penalties(size: int, strength: float | Floats, bend: Bend | None = None) -> Floats:
+def penalties(size: int, strength: float, bend: Bend | None = None) -> Floats:
     """Return the penalty of each weight, (P,): one strength, constants all but free, the bend's own as it has them."""
-    if isinstance(strength, np.ndarray):
-        return strength
     penalty, places = np.full(size, strength), fixed(size, bend)
     penalty[places[:2]] *= _UNSHRUNK
     if bend:
@@ -123,7 +137,7 @@ def _solved(gradient: Floats, curvature: Floats, penalty: Floats) -> Floats:
     return np.asarray(np.linalg.solve(curvature + np.diag(penalty), gradient))
 
 
-def _climbed(weights: Floats, loss: Callable[[Floats], float], step: Callable[[Floats], Floats], rows: int) -> Floats:
+def climbed(weights: Floats, loss: Callable[[Floats], float], step: Callable[[Floats], Floats], rows: int) -> Floats:
     """Return the weights to which steps lead, each halved until it makes the loss no larger."""
     now = loss(weights)
     for _ in range(_STEPS):
@@ -141,9 +155,14 @@ def _climbed(weights: Floats, loss: Callable[[Floats], float], step: Callable[[F
     return weights
 
 
-def derivatives(eta: Floats, columns: Floats, bought: NDArray[Any], link: str) -> tuple[Floats, Floats]:
-    """Return gradient (P,) and expected information (P, P) of the log likelihood; columns: (N, P) d eta / d weights."""
+def derivatives(
+    eta: Floats, columns: Floats, bought: NDArray[Any], link: str, precision: type = np.float32
+) -> tuple[Floats, Floats]:
+    """Return gradient (P,) and expected information (P, P) of the log likelihood; columns: (N, P) d eta / d weights.
+
+    Single precision steers steps, twice as fast, where their end is decided by the gradient alone; but in it the
+    information of columns that sum to another one has negative eigenvalues.
+    """
     q, slope = sigmoid(log_odds(eta, link)), link_slope(eta, link)
-    half = columns.astype(np.float32) * np.sqrt(q * (1 - q) * slope**2).astype(np.float32)[:, None]
-    # single precision steers the steps, twice as fast; where they end is decided by the gradient alone
+    half = columns.astype(precision) * np.sqrt(q * (1 - q) * slope**2).astype(precision)[:, None]
     return columns.T @ ((bought - q) * slope), (half.T @ half).astype(np.float64)

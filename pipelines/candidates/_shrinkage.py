@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipelines.candidates._regression import curved, derivatives, design, fixed, newton, penalties, regressors
+from pipelines.candidates._regression import (
+    climbed,
+    curved,
+    derivatives,
+    design,
+    fixed,
+    haunt,
+    newton,
+    parted,
+    penalties,
+    predicted,
+    regressors,
+)
 from pipelines.candidates._slopes import bend_of
 from pipelines.demand import Learning, log_loss, log_odds, sigmoid
 
@@ -28,11 +40,15 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 _DRAWS, _FIRST = 500, 100  # draws of the strengths, and how many of them only lead to where they belong
+_FEWEST, _EASY = 150, 400  # draws at least, and weights up to which there are all: a draw costs their cube
 _START = 0.02  # tau² to start from
-_LEAST_VARIANCE = 1e-10  # of a weight
-_SURPRISE = 2.0  # nats by which a step may make the offers less likely than the quadratic had it
-_HALVINGS = 10
-_STRENGTH = 4.0  # of the penalty under which `likelier` starts
+_VARIANCES = (1e-10, 1e6)  # of a weight, between which it is drawn
+_FARTHEST = 3.0  # that a round may move eta, as its root mean square: beyond, the quadratic says nothing
+_SETTLED = 0.5  # nats of all offers that a round must change to be followed by another
+_STRENGTH = 16.0  # of the penalty under which `likelier` starts
+_ROUNDS = 6  # of `likelier`, at most
+_WIDE = 600  # weights beyond which `likelier` takes one strength for all, and straight slopes
+_RIDGE = 1e-6  # by which a scoring step is kept solvable where nothing tells
 HANDICAP = 4.0  # nats that a bent slope must gain: where nothing tells, the plain regression is the safer base
 
 
@@ -43,55 +59,86 @@ class Fitted:
     bend: Bend | None
     weights: Floats
 
-    def eta(self, window: Learning) -> Floats:
-        """Return eta, (N,)."""
-        return design(window, self.bend, self.weights)[0]
-
-    def surprise(self, window: Learning) -> float:
-        """Return minus the log likelihood of a window's offers, in nats."""
-        return _surprise(self.eta(window), window)
+    def cost(self, window: Learning) -> float:
+        """Return minus the log likelihood of a window's offers, in nats, and the handicap of a bent slope."""
+        return _surprise(window, self.bend, self.weights) + HANDICAP * (self.bend is not None)
 
 
 def likelier(window: Learning) -> Fitted:
-    """Return the regression with straight or with bounded slopes, whichever makes the window's offers likelier."""
-    found = []
-    for slope in ("linear", "bounded"):
-        bend, columns = bend_of(slope, window), regressors(window)
-        start = curved(window, bend, _STRENGTH) if bend else newton(columns, window, _STRENGTH)
-        found.append(Fitted(bend, shrunk(window, bend, _STRENGTH, start, 1)))
-    return min(found, key=lambda one: one.surprise(window) + HANDICAP * (one.bend is not None))
+    """Return the regression with straight or with bounded slopes, whichever makes the window's offers likelier.
+
+    A very wide context has straight slopes, under one strength for all.
+    """
+    straight = newton(regressors(window), window, _STRENGTH)
+    if len(straight) > _WIDE:
+        return Fitted(None, straight)
+    bend = bend_of("bounded", window)
+    starts = ((None, straight), (bend, curved(window, bend, _STRENGTH) if bend else straight))
+    found = [Fitted(bend, shrunk(window, bend, start, _ROUNDS)) for bend, start in starts]
+    return min(found, key=lambda one: one.cost(window))
 
 
-def shrunk(window: Learning, bend: Bend | None, strength: float, weights: Floats, rounds: int) -> Floats:
+def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int) -> Floats:
     """Return the posterior mean of the weights, of `curved`, or without a bend of `newton`, under the horseshoe.
 
-    weights: of the fit under `strength`, around which the first round begins. Rather a weak one: the bounds of a slope
-    and the weights of its score stretch each other, and grow apart slowly. Constants stay all but unshrunk, and the
-    bend's own weights follow the others by scoring steps. The draws are the same in every call.
+    weights: of a fit under one strength for all, to begin with; rather too strong than too weak, since around weights
+    that fit by chance the likelihood is flat. rounds: at most; none follows one that changed nothing. Constants stay
+    all but unshrunk. Before each round the bend's own weights, with the spread of its score, are fitted to the offers.
+    The draws are the same in every call.
     """
     size = len(weights)
     many = size - (len(bend.penalty) if bend else 0)
-    penalty, own = penalties(size, strength, bend), np.ones(size, dtype=bool)
+    penalty, own = penalties(size, 1.0, bend), np.ones(size, dtype=bool)
     own[fixed(size, bend)] = False
+    before = _surprise(window, bend, weights)
     for _ in range(rounds):
+        weights = _stretched(window, bend, weights) if bend else weights
         eta, columns = design(window, bend, weights)
-        gradient, information = derivatives(eta, columns, window.bought, window.link)
-        inner = information[:many, :many]
-        move = np.zeros(size)
-        mean = _posterior_mean(inner, inner @ weights[:many] + gradient[:many], own[:many], penalty[:many])
-        move[:many] = mean - weights[:many]
-        if bend:
-            left = gradient[many:] - information[many:, :many] @ move[:many] - penalty[many:] * weights[many:]
-            move[many:] = np.linalg.solve(information[many:, many:] + np.diag(penalty[many:]), left)
-        before = _surprise(eta, window)
-        for _ in range(_HALVINGS):
-            promised = 0.5 * move @ information @ move - gradient @ move
-            found = _surprise(design(window, bend, weights + move)[0], window) - before
-            if found <= max(float(promised), 0.0) + _SURPRISE:
-                break
-            move = move / 2
-        weights = weights + move
+        columns = columns[:, :many]
+        gradient, information = derivatives(eta, columns, window.bought, window.link, np.float64)
+        if bend is None:
+            haunt(gradient, information, weights, window.link)
+        pull = information @ weights[:many] + gradient
+        move = _posterior_mean(information, pull, own[:many], penalty[:many]) - weights[:many]
+        far = float(np.sqrt(np.mean((columns @ move) ** 2)))
+        weights = weights + np.append(move * min(1.0, _FARTHEST / max(far, _FARTHEST)), np.zeros(size - many))
+        now = _surprise(window, bend, weights)
+        if abs(now - before) < _SETTLED:
+            break
+        before = now
     return weights
+
+
+def _stretched(window: Learning, bend: Bend, weights: Floats) -> Floats:
+    """Return the weights with the two constants, the bend's own and the spread of its score anew, by scoring steps.
+
+    The spread of the score and that of the slope stretch each other, so they are moved together: the horseshoe, whose
+    tau adapts, has no opinion of the former.
+    """
+    a, b, rest = parted(weights, bend)
+    z = window.z[:, :-1].astype(np.float64)
+    level, score = z @ a[:-1], z @ b[:-1]
+    penalty = np.concatenate([np.zeros(3), bend.penalty])
+
+    def columns(now: Floats) -> tuple[Floats, Floats]:
+        slope_score, own = now[1] * score + now[2], now[3:]
+        beta, steepness = bend.slope(slope_score, own)
+        beyond = window.t - bend.pivot(own)
+        steep = -beyond * steepness
+        beside = bend.beside(slope_score, window.t, own)
+        ones = np.ones_like(score)
+        return level + now[0] - beta * beyond, np.column_stack([ones, steep * score, steep, beside])
+
+    def loss(now: Floats) -> float:
+        q = sigmoid(log_odds(columns(now)[0], window.link))
+        return len(q) * log_loss(window.bought, q) + 0.5 * float(penalty @ now**2)
+
+    def step(now: Floats) -> Floats:
+        gradient, information = derivatives(*columns(now), window.bought, window.link, np.float64)
+        return np.asarray(np.linalg.solve(information + np.diag(penalty + _RIDGE), gradient - penalty * now))
+
+    found = climbed(np.concatenate([[a[-1], 1.0, b[-1]], rest]), loss, step, len(window.t))
+    return np.concatenate([a[:-1], found[:1], found[1] * b[:-1], found[2:]])
 
 
 def _posterior_mean(information: Floats, pull: Floats, own: NDArray[np.bool_], penalty: Floats) -> Floats:
@@ -107,9 +154,9 @@ def _posterior_mean(information: Floats, pull: Floats, own: NDArray[np.bool_], p
     members = [own & (group == k) for k in (0, 1)]
     local, local_mixing = np.ones(size), np.ones(size)  # λ², and the scale by which it is drawn
     common, common_mixing = np.full(2, _START), np.ones(2)  # tau²
-    total = np.zeros(size)
-    for draw in range(_DRAWS):
-        strength = np.where(own, 1 / np.maximum(local * common[group], _LEAST_VARIANCE), penalty)
+    total, draws = np.zeros(size), int(np.clip(_DRAWS * (_EASY / size) ** 2, _FEWEST, _DRAWS))
+    for draw in range(draws):
+        strength = np.where(own, 1 / np.clip(local * common[group], *_VARIANCES), penalty)
         root = np.linalg.cholesky(information + np.diag(strength))
         mean = cho_solve((root, True), pull, check_finite=False)
         drawn = mean + solve_triangular(root, rng.standard_normal(size), lower=True, trans="T", check_finite=False)
@@ -121,12 +168,14 @@ def _posterior_mean(information: Floats, pull: Floats, own: NDArray[np.bool_], p
             common_mixing[k] = _inverse_gamma(rng, 1.0, 1 + 1 / common[k])
         if draw >= _FIRST:
             total += mean
-    return total / (_DRAWS - _FIRST)
+    return total / (draws - _FIRST)
 
 
 def _inverse_gamma(rng: np.random.Generator, shape: Floats | float, scale: Floats | float) -> Floats:
     return np.asarray(scale / np.maximum(rng.standard_gamma(shape), 1e-300))
 
 
-def _surprise(eta: Floats, window: Learning) -> float:
-    return len(eta) * log_loss(window.bought, sigmoid(log_odds(eta, window.link)))
+def _surprise(window: Learning, bend: Bend | None, weights: Floats) -> float:
+    """Return minus the log likelihood of the offers, in nats."""
+    q = sigmoid(log_odds(predicted(window, bend, weights), window.link))
+    return len(q) * log_loss(window.bought, q)

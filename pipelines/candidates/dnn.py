@@ -57,7 +57,7 @@ class Settings:
     learning_rate: float = 5e-3
     weight_decay: float = 0.1
     averaging: float = 0.98
-    base_l2: tuple[float, ...] = (1.0,)
+    base_l2: tuple[float, ...] = linear.Settings.l2
     base_slopes: tuple[str, ...] = _SLOPES
     terms: int = 0
     stop: int | None = None

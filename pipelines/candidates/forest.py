@@ -46,7 +46,7 @@ class Settings:
     ridge: float = 100.0
     shares: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
     threads: int = 2
-    base_l2: tuple[float, ...] = (1.0,)
+    base_l2: tuple[float, ...] = linear.Settings.l2
     base_slopes: tuple[str, ...] = linear.SLOPES
     terms: int = 40
 

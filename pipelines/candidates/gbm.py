@@ -47,7 +47,7 @@ class Settings:
     subsample: float = 0.7
     colsample_bynode: float = 0.6
     threads: int = 2
-    base_l2: tuple[float, ...] = (1.0,)
+    base_l2: tuple[float, ...] = linear.Settings.l2
     base_slopes: tuple[str, ...] = linear.SLOPES
     terms: int = 40
 

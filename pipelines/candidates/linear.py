@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Settings:
     """How the regression is fitted: the strengths `l2` and the kinds of slope, of SLOPES, among which it is chosen.
 
-    relevance: rounds in which every weight then has a strength of its own (`_shrinkage`); 0 = one strength for all.
+    relevance: rounds, at most, in which every weight then has a strength of its own (`_shrinkage`); 0 = one for all.
     terms: bends, steps and products of the context that may be added (`terms`), at most; 0 = none.
     """
 
@@ -42,7 +42,7 @@ class Settings:
     curve: tuple[str, ...] = ("logit-log", "logit-linear", "probit-log", "probit-linear", "spline")
     l2: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
     slopes: tuple[str, ...] = SLOPES
-    relevance: int = 3
+    relevance: int = 10
     terms: int = 40
 
     def __post_init__(self) -> None:
@@ -113,12 +113,10 @@ def load(folder: Path) -> Model:
 def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
     """Return the regression with the slope and strength that the select window likes best, every loss, and these two.
 
-    Without a select window the first of each is taken. Where weights have strengths of their own they begin under the
-    weakest. Deterministic whatever the seed.
+    Without a select window the first of each is taken. Deterministic whatever the seed.
     """
     history: History = {"slope": [], "l2": [], "relevance": [], "fit_log_loss": [], "select_log_loss": []}
     slopes, strengths = (settings.slopes, settings.l2) if select else (settings.slopes[:1], settings.l2[:1])
-    strengths = (min(strengths),) if settings.relevance else strengths
     finest: list[tuple[Model, float]] = []
     with steps(len(slopes) * (len(strengths) + 1), "linear") as advance:
         for slope in slopes:
@@ -130,7 +128,7 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
                 advance()
             _, strength, weights = min(tried, key=lambda one: one[0])
             if settings.relevance:
-                weights = shrunk(fit, bend, strength, weights, settings.relevance)
+                weights = shrunk(fit, bend, weights, settings.relevance)
                 _noted(history, as_model(weights, bend), strength, settings.relevance, fit, select)
             finest.append((as_model(weights, bend), strength))
             advance()

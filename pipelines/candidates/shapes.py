@@ -98,7 +98,7 @@ def choose(
     """Return the name of the likeliest shape, its curve on the fit window, and what each shape costs in nats per offer.
 
     A cost is minus the log likelihood, plus one for each free rung (Akaike 1974; weights are as many under each), plus
-    the handicap.
+    the handicaps, of the shape and of a bent slope.
     """
     both = fit.joined(select).some(_ROWS, seed).squared()
     first = plain(shapes)
@@ -158,6 +158,6 @@ def _coefficients(learning: Learning, z: NDArray[np.float32]) -> NDArray[np.floa
 
 
 def _surprise(window: Shown, curve: Curve) -> float:
-    """Return minus the log likelihood of the offers under the likelier regression, in nats."""
+    """Return what the likelier regression costs, in nats."""
     learning = window.under(curve)
-    return likelier(learning).surprise(learning)
+    return likelier(learning).cost(learning)

@@ -131,8 +131,10 @@ def found(window: Learning, most: int, seed: int) -> Terms:
     varied = scale > 0
     if not varied.any():
         return Terms()
-    standard = (raw[:, varied] - mean[varied]) / scale[varied]
-    places = np.flatnonzero(varied)[_forward(standard, base, most, 2 * np.log(tried / _CHANCE))]
+    raw = raw if varied.all() else raw[:, varied]
+    raw -= mean[varied]  # in place: it is by far the largest thing here
+    raw /= scale[varied]
+    places = np.flatnonzero(varied)[_forward(raw, base, most, 2 * np.log(tried / _CHANCE))]
     values = (*(of[places] for of in offered), mean[places], scale[places])
     return Terms(*(tuple(v.tolist()) for v in values))
 
@@ -181,11 +183,13 @@ def _offered(z: Floats, base: _Base) -> tuple[tuple[NDArray[Any], ...], int]:
 
 def _raw(z: Floats, kind: NDArray[Any], first: NDArray[Any], second: NDArray[Any], knot: NDArray[Any]) -> Floats:
     """Return the terms before they are standardised, (N, T)."""
-    x, knots = z[:, first], knot.astype(np.float32)[None, :]
-    product = x * z[:, second]
-    return np.where(kind == _PRODUCT, product, np.where(kind == _HINGE, np.maximum(x - knots, 0), x > knots)).astype(
-        np.float32
-    )
+    made, knots = np.empty((len(z), len(kind)), np.float32), knot.astype(np.float32)
+    for at, (what, i, j) in enumerate(zip(kind, first, second, strict=True)):
+        if what == _PRODUCT:
+            made[:, at] = z[:, i] * z[:, j]
+        else:
+            made[:, at] = np.maximum(z[:, i] - knots[at], 0) if what == _HINGE else z[:, i] > knots[at]
+    return made
 
 
 def _forward(terms: Floats, base: _Base, most: int, threshold: float) -> NDArray[np.int64]:
