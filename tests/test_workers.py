@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -117,15 +119,22 @@ def test_an_interrupt_reaches_a_worker_twice_and_counts_once(folder: Path) -> No
         assert "Traceback" not in process.stdout.read()
 
 
-def test_asked_again_it_hurries(folder: Path) -> None:
-    """A second SIGTERM ends a worker that waits for a request, and says nothing about it."""
+@contextlib.contextmanager
+def half_asked(folder: Path, drain: str) -> Iterator[subprocess.Popen[str]]:
+    """Give an endpoint that was sent a part of a request, and then SIGTERM."""
     with (
-        started(folder, "--policy", ".", "--unsigned", "--drain", "60") as (process, port),
+        started(folder, "--policy", ".", "--unsigned", "--drain", drain) as (process, port),
         socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
     ):
         connection.sendall(b"POST /quote HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n{")
         time.sleep(0.2)
         process.terminate()
+        yield process
+
+
+def test_asked_again_it_hurries(folder: Path) -> None:
+    """A second SIGTERM ends a worker that waits for a request, and says nothing about it."""
+    with half_asked(folder, "60") as process:
         time.sleep(1.5)
         assert process.poll() is None
         process.terminate()
@@ -136,13 +145,7 @@ def test_asked_again_it_hurries(folder: Path) -> None:
 
 def test_a_request_that_never_ends_does_not_hold_up_the_end(folder: Path) -> None:
     """The time to drain is bounded."""
-    with (
-        started(folder, "--policy", ".", "--unsigned", "--drain", "1") as (process, port),
-        socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
-    ):
-        connection.sendall(b"POST /quote HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n{")
-        time.sleep(0.1)
-        process.terminate()
+    with half_asked(folder, "1") as process:
         assert 0 == process.wait(20)
 
 

@@ -42,10 +42,9 @@ def newton(columns: Floats, window: Learning, strength: float, start: Floats | N
     place = len(start) // 2 - 1
 
     def loss(weights: Floats) -> float:
-        q = sigmoid(log_odds(columns @ weights, window.link))
         level = sigmoid(log_odds(weights[place], window.link))
         ghosts = -0.5 * float(np.log(np.clip(level * (1 - level), 1e-300, None)))
-        return len(q) * log_loss(window.bought, q) + ghosts + 0.5 * float(penalty @ weights**2)
+        return surprise(columns @ weights, window) + ghosts + 0.5 * float(penalty @ weights**2)
 
     def step(weights: Floats) -> Floats:
         gradient, curvature = derivatives(columns @ weights, columns, window.bought, window.link)
@@ -70,8 +69,7 @@ def curved(window: Learning, bend: Bend, strength: float, start: Floats | None =
     penalty = penalties(size, strength, bend)
 
     def loss(weights: Floats) -> float:
-        q = sigmoid(log_odds(_curved_eta(z, window, bend, weights), window.link))
-        return len(q) * log_loss(window.bought, q) + 0.5 * float(penalty @ weights**2)
+        return surprise(_curved_eta(z, window, bend, weights), window) + 0.5 * float(penalty @ weights**2)
 
     def step(weights: Floats) -> Floats:
         gradient, curvature = derivatives(*_curved_columns(z, window, bend, weights), window.bought, window.link)
@@ -99,6 +97,12 @@ def parted(weights: Floats, bend: Bend) -> tuple[Floats, Floats, Floats]:
     """Return a (D,), b (D,) and the bend's own weights (E,)."""
     a, b, rest = np.split(weights, [width := (len(weights) - len(bend.penalty)) // 2, 2 * width])
     return a, b, rest
+
+
+def surprise(eta: Floats, window: Learning) -> float:
+    """Return minus the log likelihood of the offers under eta (N,), in nats."""
+    q = sigmoid(log_odds(eta, window.link))
+    return len(q) * log_loss(window.bought, q)
 
 
 def predicted(window: Learning, bend: Bend | None, weights: Floats) -> Floats:

@@ -28,9 +28,10 @@ from pipelines.candidates._regression import (
     penalties,
     predicted,
     regressors,
+    surprise,
 )
 from pipelines.candidates._slopes import bend_of
-from pipelines.demand import Learning, log_loss, log_odds, sigmoid
+from pipelines.demand import Learning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class Fitted:
 
     def cost(self, window: Learning) -> float:
         """Return minus the log likelihood of a window's offers, in nats, and the handicap of a bent slope."""
-        return _surprise(window, self.bend, self.weights) + HANDICAP * (self.bend is not None)
+        return surprise(predicted(window, self.bend, self.weights), window) + HANDICAP * (self.bend is not None)
 
 
 def likelier(window: Learning) -> Fitted:
@@ -72,9 +73,10 @@ def likelier(window: Learning) -> Fitted:
     straight = newton(regressors(window), window, _STRENGTH)
     if len(straight) > _WIDE:
         return Fitted(None, straight)
-    bend = bend_of("bounded", window)
-    starts = ((None, straight), (bend, curved(window, bend, _STRENGTH) if bend else straight))
-    found = [Fitted(bend, shrunk(window, bend, start, _ROUNDS)) for bend, start in starts]
+    found = []
+    for bend in (None, bend_of("bounded", window)):
+        start = curved(window, bend, _STRENGTH) if bend else straight
+        found.append(Fitted(bend, shrunk(window, bend, start, _ROUNDS)))
     return min(found, key=lambda one: one.cost(window))
 
 
@@ -90,7 +92,7 @@ def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int) ->
     many = size - (len(bend.penalty) if bend else 0)
     penalty, own = penalties(size, 1.0, bend), np.ones(size, dtype=bool)
     own[fixed(size, bend)] = False
-    before = _surprise(window, bend, weights)
+    before = surprise(predicted(window, bend, weights), window)
     for _ in range(rounds):
         weights = _stretched(window, bend, weights) if bend else weights
         eta, columns = design(window, bend, weights)
@@ -102,7 +104,7 @@ def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int) ->
         move = _posterior_mean(information, pull, own[:many], penalty[:many]) - weights[:many]
         far = float(np.sqrt(np.mean((columns @ move) ** 2)))
         weights = weights + np.append(move * min(1.0, _FARTHEST / max(far, _FARTHEST)), np.zeros(size - many))
-        now = _surprise(window, bend, weights)
+        now = surprise(predicted(window, bend, weights), window)
         if abs(now - before) < _SETTLED:
             break
         before = now
@@ -120,21 +122,18 @@ def _stretched(window: Learning, bend: Bend, weights: Floats) -> Floats:
     level, score = z @ a[:-1], z @ b[:-1]
     penalty = np.concatenate([np.zeros(3), bend.penalty])
 
-    def columns(now: Floats) -> tuple[Floats, Floats]:
-        slope_score, own = now[1] * score + now[2], now[3:]
-        beta, steepness = bend.slope(slope_score, own)
-        beyond = window.t - bend.pivot(own)
-        steep = -beyond * steepness
-        beside = bend.beside(slope_score, window.t, own)
-        ones = np.ones_like(score)
-        return level + now[0] - beta * beyond, np.column_stack([ones, steep * score, steep, beside])
+    def eta(now: Floats) -> Floats:
+        beta, _ = bend.slope(now[1] * score + now[2], now[3:])
+        return np.asarray(level + now[0] - beta * (window.t - bend.pivot(now[3:])))
 
     def loss(now: Floats) -> float:
-        q = sigmoid(log_odds(columns(now)[0], window.link))
-        return len(q) * log_loss(window.bought, q) + 0.5 * float(penalty @ now**2)
+        return surprise(eta(now), window) + 0.5 * float(penalty @ now**2)
 
     def step(now: Floats) -> Floats:
-        gradient, information = derivatives(*columns(now), window.bought, window.link, np.float64)
+        spread, own = now[1] * score + now[2], now[3:]
+        steep = -(window.t - bend.pivot(own)) * bend.slope(spread, own)[1]
+        columns = np.column_stack([np.ones_like(score), steep * score, steep, bend.beside(spread, window.t, own)])
+        gradient, information = derivatives(eta(now), columns, window.bought, window.link, np.float64)
         return np.asarray(np.linalg.solve(information + np.diag(penalty + _RIDGE), gradient - penalty * now))
 
     found = climbed(np.concatenate([[a[-1], 1.0, b[-1]], rest]), loss, step, len(window.t))
@@ -173,9 +172,3 @@ def _posterior_mean(information: Floats, pull: Floats, own: NDArray[np.bool_], p
 
 def _inverse_gamma(rng: np.random.Generator, shape: Floats | float, scale: Floats | float) -> Floats:
     return np.asarray(scale / np.maximum(rng.standard_gamma(shape), 1e-300))
-
-
-def _surprise(window: Learning, bend: Bend | None, weights: Floats) -> float:
-    """Return minus the log likelihood of the offers, in nats."""
-    q = sigmoid(log_odds(predicted(window, bend, weights), window.link))
-    return len(q) * log_loss(window.bought, q)
