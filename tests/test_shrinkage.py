@@ -8,15 +8,18 @@ from scipy.linalg import block_diag
 
 from pipelines.candidates import _shrinkage
 from pipelines.candidates._regression import curved, derivatives, design, newton, penalties, regressors
-from pipelines.candidates._shrinkage import _posterior_mean, _stretched, likelier, shrunk
+from pipelines.candidates._shrinkage import _Sampler, _stretched, likelier, shrunk
 from pipelines.candidates._slopes import Bend, Bounded, Exp, bend_of
 from pipelines.demand import Learning, log_loss, sigmoid
 
+_MANY = 40_000  # draws, by which the mean is known to a few thousandths
 
-@pytest.fixture
-def many_draws(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw so often that the mean is known to a few thousandths."""
-    monkeypatch.setattr(_shrinkage, "_DRAWS", 40_000)
+
+def posterior_mean(
+    information: np.ndarray, pull: np.ndarray, own: np.ndarray, penalty: np.ndarray, draws: int = 400
+) -> np.ndarray:
+    """Return the mean of the weights under one likelihood."""
+    return _Sampler(own, penalty).mean(information, pull, draws)
 
 
 def alone(told: np.ndarray, information: float) -> np.ndarray:
@@ -50,29 +53,29 @@ def together(information: np.ndarray, pull: np.ndarray) -> np.ndarray:
     return mean / total
 
 
-@pytest.mark.usefixtures("many_draws")
 def test_the_posterior_mean_is_that_of_the_horseshoe() -> None:
     """Quadrature says the same, for weights that are noise, that may be, and that are not."""
     level, slope = np.array([0.05, -0.1, 0.5, 2.0]), np.array([0.0, 0.3, -0.3, 0.2])
     told = np.concatenate([level, slope])
-    found = _posterior_mean(25 * np.eye(8), 25 * told, np.ones(8, bool), np.ones(8))
+    found = posterior_mean(25 * np.eye(8), 25 * told, np.ones(8, bool), np.ones(8), _MANY)
     np.testing.assert_allclose(np.concatenate([alone(level, 25), alone(slope, 25)]), found, atol=0.006)
 
 
-@pytest.mark.usefixtures("many_draws")
 def test_correlated_weights_share_what_they_explain() -> None:
     """Two columns that nearly say the same: the mean is that of quadrature in two dimensions."""
     information, pull = np.array([[20.0, 17.0], [17.0, 20.0]]), np.array([16.0, 12.0])
-    found = _posterior_mean(block_diag(information, np.eye(2)), np.append(pull, [0, 0]), np.ones(4, bool), np.ones(4))
+    found = posterior_mean(
+        block_diag(information, np.eye(2)), np.append(pull, [0, 0]), np.ones(4, bool), np.ones(4), _MANY
+    )
     np.testing.assert_allclose(together(information, pull), found[:2], atol=0.01)
 
 
 def test_much_evidence_is_believed_and_none_is_not() -> None:
     """Sharp likelihoods leave their own maximum, flat ones nothing; a constant follows its own penalty alone."""
     told, own = np.array([1.0, -2.0, 0.3, 0.5]), np.array([True, False, True, False])
-    np.testing.assert_allclose(told, _posterior_mean(1e8 * np.eye(4), 1e8 * told, own, np.full(4, 1e-4)), atol=1e-3)
-    assert np.abs(_posterior_mean(1e-8 * np.eye(4), 1e-8 * told, own, np.ones(4))).max() < 1e-3
-    found = _posterior_mean(4 * np.eye(4), 4 * told, own, np.full(4, 4.0))
+    np.testing.assert_allclose(told, posterior_mean(1e8 * np.eye(4), 1e8 * told, own, np.full(4, 1e-4)), atol=1e-3)
+    assert np.abs(posterior_mean(1e-8 * np.eye(4), 1e-8 * told, own, np.ones(4))).max() < 1e-3
+    found = posterior_mean(4 * np.eye(4), 4 * told, own, np.full(4, 4.0))
     np.testing.assert_allclose(told[~own] / 2, found[~own])
 
 

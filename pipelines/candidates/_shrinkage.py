@@ -12,7 +12,8 @@ then a round is Gibbs sampling in as many dimensions as there are weights, witho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,16 +35,20 @@ from pipelines.candidates._slopes import bend_of
 from pipelines.demand import Learning
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from numpy.typing import NDArray
 
     from pipelines.candidates._slopes import Bend
 
     Floats = NDArray[np.float64]
 
-_DRAWS, _FIRST = 500, 100  # draws of the strengths, and how many of them only lead to where they belong
-_FEWEST, _EASY = 150, 400  # draws at least, and weights up to which there are all: a draw costs their cube
+_DRAWS, _FEWER = 400, 100  # draws of the strengths that are averaged, and by `likelier`
+_FIRST, _AGAIN = 100, 20  # draws before them that only lead to where they belong, in the first round and in others
+_EASY, _FEWEST = 400, 50  # weights beyond which there are fewer, since a draw costs their cube; and how many at least
 _START = 0.02  # tau² to start from
 _VARIANCES = (1e-10, 1e6)  # of a weight, between which it is drawn
+_LEAST = 1e-300  # by which is divided
 _FARTHEST = 3.0  # that a round may move eta, as its root mean square: beyond, the quadratic says nothing
 _SETTLED = 0.5  # nats of all offers that a round must change to be followed by another
 _STRENGTH = 16.0  # of the penalty under which `likelier` starts
@@ -76,22 +81,23 @@ def likelier(window: Learning) -> Fitted:
     found = []
     for bend in (None, bend_of("bounded", window)):
         start = curved(window, bend, _STRENGTH) if bend else straight
-        found.append(Fitted(bend, shrunk(window, bend, start, _ROUNDS)))
+        found.append(Fitted(bend, shrunk(window, bend, start, _ROUNDS, _FEWER)))
     return min(found, key=lambda one: one.cost(window))
 
 
-def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int) -> Floats:
+def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int, draws: int = _DRAWS) -> Floats:
     """Return the posterior mean of the weights, of `curved`, or without a bend of `newton`, under the horseshoe.
 
     weights: of a fit under one strength for all, to begin with; rather too strong than too weak, since around weights
-    that fit by chance the likelihood is flat. rounds: at most; none follows one that changed nothing. Constants stay
-    all but unshrunk. Before each round the bend's own weights, with the spread of its score, are fitted to the offers.
-    The draws are the same in every call.
+    that fit by chance the likelihood is flat. rounds: at most; none follows one that changed nothing. draws: how many
+    are averaged in each. Constants stay all but unshrunk. Before each round the bend's own weights, with the spread of
+    its score, are fitted to the offers. The draws are the same in every call.
     """
     size = len(weights)
     many = size - (len(bend.penalty) if bend else 0)
     penalty, own = penalties(size, 1.0, bend), np.ones(size, dtype=bool)
     own[fixed(size, bend)] = False
+    sampler, draws = _Sampler(own[:many], penalty[:many]), max(int(draws * min(1.0, (_EASY / many) ** 2)), _FEWEST)
     before = surprise(predicted(window, bend, weights), window)
     for _ in range(rounds):
         weights = _stretched(window, bend, weights) if bend else weights
@@ -101,7 +107,7 @@ def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int) ->
         if bend is None:
             haunt(gradient, information, weights, window.link)
         pull = information @ weights[:many] + gradient
-        move = _posterior_mean(information, pull, own[:many], penalty[:many]) - weights[:many]
+        move = sampler.mean(information, pull, draws) - weights[:many]
         far = float(np.sqrt(np.mean((columns @ move) ** 2)))
         weights = weights + np.append(move * min(1.0, _FARTHEST / max(far, _FARTHEST)), np.zeros(size - many))
         now = surprise(predicted(window, bend, weights), window)
@@ -140,35 +146,63 @@ def _stretched(window: Learning, bend: Bend, weights: Floats) -> Floats:
     return np.concatenate([a[:-1], found[:1], found[1] * b[:-1], found[2:]])
 
 
-def _posterior_mean(information: Floats, pull: Floats, own: NDArray[np.bool_], penalty: Floats) -> Floats:
-    """Return the mean (P,) of weights of log likelihood pull·w - w·information·w / 2 under the horseshoe.
+class _Sampler:
+    """Draws of weights under the horseshoe, from round to round: the strengths go on from where they were.
 
-    own: which weights have a strength of their own, the first half tau of level and the second that of slope; penalty:
-    of the others.
+    own: which weights (P,) have a strength of their own, the first half tau of level and the second that of slope;
+    penalty: (P,) of the others.
     """
-    from scipy.linalg import cho_solve, solve_triangular
 
-    rng, size = np.random.default_rng(0), len(pull)
-    group = (np.arange(size) >= size // 2).astype(int)
-    members = [own & (group == k) for k in (0, 1)]
-    local, local_mixing = np.ones(size), np.ones(size)  # λ², and the scale by which it is drawn
-    common, common_mixing = np.full(2, _START), np.ones(2)  # tau²
-    total, draws = np.zeros(size), int(np.clip(_DRAWS * (_EASY / size) ** 2, _FEWEST, _DRAWS))
-    for draw in range(draws):
-        strength = np.where(own, 1 / np.clip(local * common[group], *_VARIANCES), penalty)
-        root = np.linalg.cholesky(information + np.diag(strength))
-        mean = cho_solve((root, True), pull, check_finite=False)
-        drawn = mean + solve_triangular(root, rng.standard_normal(size), lower=True, trans="T", check_finite=False)
-        local = _inverse_gamma(rng, np.ones(size), 1 / local_mixing + drawn**2 / (2 * common[group]))
-        local_mixing = _inverse_gamma(rng, np.ones(size), 1 + 1 / local)
-        for k, mine in enumerate(members):
-            spread = 1 / common_mixing[k] + 0.5 * np.sum(drawn[mine] ** 2 / local[mine])
-            common[k] = _inverse_gamma(rng, (mine.sum() + 1) / 2, spread)
-            common_mixing[k] = _inverse_gamma(rng, 1.0, 1 + 1 / common[k])
-        if draw >= _FIRST:
-            total += mean
-    return total / (draws - _FIRST)
+    def __init__(self, own: NDArray[np.bool_], penalty: Floats) -> None:
+        half = len(own) // 2
+        self._own, self._penalty, self._half = own, penalty, half
+        self._counts = np.array([own[:half].sum(), own[half:].sum()])
+        self._local, self._local_mixing = np.ones(len(own)), np.ones(len(own))  # λ², and the scale it is drawn by
+        self._common, self._common_mixing = np.full(2, _START), np.ones(2)  # tau²
+        self._first = _FIRST
+
+    def mean(self, information: Floats, pull: Floats, draws: int) -> Floats:
+        """Return the mean (P,) of weights of log likelihood pull·w - w·information·w / 2, over so many draws."""
+        from scipy.linalg import lapack
+
+        size, half, count = len(pull), self._half, self._first + draws
+        rng = np.random.default_rng(0)
+        noise, gammas = rng.standard_normal((count, size)), rng.standard_exponential((2, count, size))
+        commons = np.maximum(rng.standard_gamma((self._counts + 1) / 2, (count, 2)), _LEAST)
+        mixings, gammas = rng.standard_exponential((count, 2)), np.maximum(gammas, _LEAST)
+        total, matrix = np.zeros(size), np.empty((size, size), order="F")
+        diagonal = matrix.reshape(-1, order="F")[:: size + 1]
+        with _one_thread():
+            for draw in range(count):
+                spread = np.concatenate([np.full(half, self._common[0]), np.full(size - half, self._common[1])])
+                strength = 1 / np.clip(self._local * spread, *_VARIANCES)
+                matrix[:] = information
+                diagonal += np.where(self._own, strength, self._penalty)
+                root, failed = lapack.dpotrf(matrix, lower=1, clean=0, overwrite_a=1)
+                if failed:
+                    raise np.linalg.LinAlgError("the information of the regression is not positive definite")
+                mean = lapack.dpotrs(root, pull, lower=1)[0]
+                squares = (mean + lapack.dtrtrs(root, noise[draw], lower=1, trans=1)[0]) ** 2
+                self._local = (1 / self._local_mixing + squares / (2 * spread)) / gammas[0, draw]
+                self._local_mixing = (1 + 1 / self._local) / gammas[1, draw]
+                shares = np.where(self._own, squares / self._local, 0.0)
+                sums = np.array([shares[:half].sum(), shares[half:].sum()])
+                self._common = (1 / self._common_mixing + 0.5 * sums) / commons[draw]
+                self._common_mixing = (1 + 1 / self._common) / np.maximum(mixings[draw], _LEAST)
+                if draw >= self._first:
+                    total += mean
+        self._first = _AGAIN
+        return total / draws
 
 
-def _inverse_gamma(rng: np.random.Generator, shape: Floats | float, scale: Floats | float) -> Floats:
-    return np.asarray(scale / np.maximum(rng.standard_gamma(shape), 1e-300))
+def _one_thread() -> AbstractContextManager[Any]:
+    """Keep linear algebra on one thread: matrices so small are slower on several, many times so on a busy machine."""
+    limit: AbstractContextManager[Any] = _pools().limit(limits=1, user_api="blas")
+    return limit
+
+
+@cache
+def _pools() -> Any:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

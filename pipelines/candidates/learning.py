@@ -94,12 +94,12 @@ def prepare(
     beside, both = controls or Controls(), pd.concat([fit, select], ignore_index=True)
     encoder, later_encoder = read or Encoder.fit(fit, *columns), read or Encoder.fit(both, *columns)
     shown, later = (_shown(encoder, beside, table) for table in (fit, select))
-    whole, added, anew = _shown(later_encoder, beside, both), Terms(), Terms()
+    whole, added, anew, known = _shown(later_encoder, beside, both), Terms(), Terms(), None
     if settings.terms:
-        _, curve, _ = shapes.choose(shown, later, rungs, shapes.plain(settings.curve), seed)
+        _, curve, known = shapes.choose(shown, later, rungs, shapes.plain(settings.curve), seed)
         added = terms.found(shown.under(curve), settings.terms, seed)
         shown, later = (window.widened(added) for window in (shown, later))
-    shape, curve, losses = shapes.choose(shown, later, rungs, settings.curve, seed)
+    shape, curve, losses = shapes.choose(shown, later, rungs, settings.curve, seed, None if added.kind else known)
     if settings.terms:
         anew = terms.found(whole.under(curve), settings.terms, seed)
         whole = whole.widened(anew)

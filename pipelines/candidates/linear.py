@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Settings:
     """How the regression is fitted: the strengths `l2` and the kinds of slope, of SLOPES, among which it is chosen.
 
-    relevance: rounds, at most, in which every weight then has a strength of its own (`_shrinkage`); 0 = one for all.
+    relevance: rounds, at most, in which every weight has a strength of its own (`_shrinkage`), from the largest of `l2`
+    on, so that the others are not tried; 0 = one strength for all.
     terms: bends, steps and products of the context that may be added (`terms`), at most; 0 = none.
     """
 
@@ -117,6 +118,7 @@ def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -
     """
     history: History = {"slope": [], "l2": [], "relevance": [], "fit_log_loss": [], "select_log_loss": []}
     slopes, strengths = (settings.slopes, settings.l2) if select else (settings.slopes[:1], settings.l2[:1])
+    strengths = (max(strengths),) if settings.relevance else strengths
     finest: list[tuple[Model, float]] = []
     with steps(len(slopes) * (len(strengths) + 1), "linear") as advance:
         for slope in slopes:

@@ -93,21 +93,31 @@ def plain(shapes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def choose(
-    fit: Shown, select: Shown, rungs: tuple[float, ...], shapes: tuple[str, ...], seed: int
+    fit: Shown,
+    select: Shown,
+    rungs: tuple[float, ...],
+    shapes: tuple[str, ...],
+    seed: int,
+    known: dict[str, float] | None = None,
 ) -> tuple[str, Curve, dict[str, float]]:
     """Return the name of the likeliest shape, its curve on the fit window, and what each shape costs in nats per offer.
 
     A cost is minus the log likelihood, plus one for each free rung (Akaike 1974; weights are as many under each), plus
-    the handicaps, of the shape and of a bent slope.
+    the handicaps, of the shape and of a bent slope. known: what the plain ones cost, if the same windows have told.
     """
     both = fit.joined(select).some(_ROWS, seed).squared()
     first = plain(shapes)
     curves = {s: Curve.fit(*PLAIN[s], rungs, both.multiplier) for s in first}
-    costs = {s: _surprise(both, curve) + _HANDICAP * (s != first[0]) for s, curve in curves.items()}
+    handicaps = {s: _HANDICAP * (s != first[0]) for s in first} | {"spline": _BENT_HANDICAP + len(rungs) - 2}
+
+    def cost(shape: str) -> float:
+        return (_surprise(both, curves[shape]) + handicaps[shape]) / len(both.rung)
+
+    costs = known or {s: cost(s) for s in first}
     if "spline" in shapes:
         curves["spline"] = bent(both.some(_BENT_ROWS, seed), curves[min(costs, key=costs.__getitem__)])
-        costs["spline"] = _surprise(both, curves["spline"]) + _BENT_HANDICAP + len(rungs) - 2
-    costs = {s: cost / len(both.rung) for s, cost in costs.items() if s in shapes}
+        costs = {**costs, "spline": cost("spline")}
+    costs = {s: found for s, found in costs.items() if s in shapes}
     name = min(costs, key=costs.__getitem__)
     return name, fitted(name, fit, curves[name], seed), costs
 
