@@ -17,7 +17,10 @@ repro: $(BIN)/.installed  ## rebuild what changed, promote what passed, show the
 	dvc repro --quiet
 	python -m pipelines.scoreboard
 
-# The order of the files is kept, so that the longest, of the whole chain, does not come last.
+# The order of the files is kept, so that the longest, of the whole chain, does not come last. Two processes with a
+# thread each: threads of linear algebra wait for one another in a loop, and two cores are soon full of that.
+test: export OMP_NUM_THREADS := 1
+test: export OPENBLAS_NUM_THREADS := 1
 test: $(BIN)/.extras check  ## all checks and tests, those of the optional parts included
 	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 

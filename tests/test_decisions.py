@@ -36,11 +36,7 @@ QUICK = LogSettings(sync_seconds=0.05)
 RAILS = Guardrails(minor_unit=0.01, exploration=0.3)
 
 
-@pytest.fixture(autouse=True)
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Work in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 @pytest.fixture(scope="module")

@@ -25,11 +25,7 @@ def config(source: Source) -> Config:
     return Config(source, Guardrails(), {}, ("gbm",), seed=7)
 
 
-@pytest.fixture(autouse=True)
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Work in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 def files(name: str) -> list[str]:

@@ -22,11 +22,7 @@ NAMES = ("events", "items", "shoppers")
 PRICES = {"a": 20.0, "b": 50.0, "c": 8.0}
 
 
-@pytest.fixture(autouse=True)
-def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Work in an empty folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+pytestmark = pytest.mark.usefixtures("workplace")
 
 
 def shop(visits: int = 300) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from policies import CATEGORICAL, NUMERIC, REQUEST, tiny_policy
+from policies import CATEGORICAL, NUMERIC, REQUEST
 
 from pipelines import graph
 from pipelines.errors import InputError
@@ -20,13 +20,6 @@ from pipelines.serving.packed import NUMBERS, inputs, packed
 from pipelines.serving.runtime import Policy
 
 OUTPUTS = (*QUOTE, *LADDER, *KNOTS)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made: Path = tmp_path_factory.mktemp("policy")
-    tiny_policy(made)
-    return made
 
 
 def _contexts(count: int) -> list[dict[str, Any]]:
@@ -42,9 +35,9 @@ def _contexts(count: int) -> list[dict[str, Any]]:
     return [{n: draw() for n, draw in drawn.items() if n == "list_price" or rng.random() < 0.7} for _ in range(count)]
 
 
-def test_answers_are_the_same_to_the_last_bit(folder: Path) -> None:
+def test_answers_are_the_same_to_the_last_bit(tiny: Path) -> None:
     """Alone and on a page, all outputs, beside the file as it is on an ordinary session."""
-    policy, plain = Policy.load(folder), graph.session(folder / GRAPH)
+    policy, plain = Policy.load(tiny), graph.session(tiny / GRAPH)
     contexts = _contexts(300)
     for size in (1, 7, 100):
         for start in range(0, len(contexts), size):
@@ -66,9 +59,9 @@ def _bits(values: Any) -> Any:
     return values.hex() if isinstance(values, float) else values
 
 
-def test_what_changes_in_the_file(folder: Path) -> None:
+def test_what_changes_in_the_file(tiny: Path) -> None:
     """One node and one input come, the inputs that were numbers go; ONNX itself finds nothing amiss."""
-    content = (folder / GRAPH).read_bytes()
+    content = (tiny / GRAPH).read_bytes()
     numbers = tuple(name for name, kind in inputs(content).items() if kind == "number")
     assert {*NUMERIC, *TERMS_OF_SALE} == set(numbers)
     assert dict.fromkeys(CATEGORICAL, "word") == {n: k for n, k in inputs(content).items() if k != "number"}
@@ -98,20 +91,20 @@ def test_many_numbers() -> None:
     assert table.sum(axis=1).tolist() == session.run(["sum"], {NUMBERS: table})[0][:, 0].tolist()
 
 
-def test_an_old_operator_set_is_refused(folder: Path) -> None:
+def test_an_old_operator_set_is_refused(tiny: Path) -> None:
     """What `Split` of it would not understand does not load, and the message says what to do."""
-    model = onnx.load(folder / GRAPH)
+    model = onnx.load(tiny / GRAPH)
     model.opset_import[0].version = 17
     with pytest.raises(OddGraphError, match=r"operator set is 17.*export it again"):
         packed(model.SerializeToString(), ["list_price"])
     for broken in (b"", b"\x3a\x00", b"\x3a\x02\x5a\x00", model.SerializeToString()[:-3]):
         with pytest.raises(InputError, match=r"does not load|disagree on"):
-            Policy.of(Policy.load(folder).manifest, broken, "here")
+            Policy.of(Policy.load(tiny).manifest, broken, "here")
 
 
-def test_threads_do_not_share_a_feed(folder: Path) -> None:
+def test_threads_do_not_share_a_feed(tiny: Path) -> None:
     """Requests of several threads, as MLflow's server has them, each get their own answer."""
-    policy = Policy.load(folder)
+    policy = Policy.load(tiny)
     contexts = [{**REQUEST, "list_price": 10.0 + n} for n in range(40)]
     alone = [policy.quote([context]) for context in contexts]
     with ThreadPoolExecutor(8) as pool:

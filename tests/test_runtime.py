@@ -26,21 +26,14 @@ from pipelines.serving.runtime import Policy
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made: Path = tmp_path_factory.mktemp("policy")
-    tiny_policy(made)
-    return made
+def policy(tiny: Path) -> Policy:
+    return Policy.load(tiny)
 
 
-@pytest.fixture(scope="module")
-def policy(folder: Path) -> Policy:
-    return Policy.load(folder)
-
-
-def test_quote_is_what_the_graph_says(policy: Policy, folder: Path) -> None:
+def test_quote_is_what_the_graph_says(policy: Policy, tiny: Path) -> None:
     """A quote holds the graph's own answers, with currency, policy and digest beside them."""
     (quote,) = policy.quote([REQUEST])
-    told = graph.run(graph.session(folder / GRAPH), {name: [value] for name, value in REQUEST.items()})
+    told = graph.run(graph.session(tiny / GRAPH), {name: [value] for name, value in REQUEST.items()})
     for name in ("price", "multiplier", "purchase_probability", "expected_profit", "price_sensitivity"):
         assert told[name][0] == quote[name]
     assert ("EUR", 24.99, "tiny", policy.digest) == tuple(

@@ -14,7 +14,7 @@ from unittest.mock import Mock
 import pytest
 import uvicorn
 from live import asking, endpoint
-from policies import REQUEST, tiny_policy
+from policies import REQUEST
 from processes import started
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
@@ -28,15 +28,8 @@ BODY = json.dumps(REQUEST).encode()
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made: Path = tmp_path_factory.mktemp("policy")
-    tiny_policy(made)
-    return made
-
-
-@pytest.fixture(scope="module")
-def port(folder: Path) -> Iterator[int]:
-    with started(folder, "--policy", ".", "--unsigned") as (_, port):
+def port(tiny: Path) -> Iterator[int]:
+    with started(tiny, "--policy", ".", "--unsigned") as (_, port):
         yield port
 
 
@@ -59,9 +52,9 @@ def _answer(connection: socket.socket, head_only: bool = False) -> tuple[int, di
     return int(first.split()[1]), headers, body
 
 
-def test_answers_follow_each_other_on_a_connection(port: int, folder: Path) -> None:
+def test_answers_follow_each_other_on_a_connection(port: int, tiny: Path) -> None:
     """What comes over the wire has the headers that it has through ASGI, the date beside them, and nothing is left."""
-    plain = asking(endpoint(Policy.load(folder)))("POST", "/quote", json=REQUEST)
+    plain = asking(endpoint(Policy.load(tiny)))("POST", "/quote", json=REQUEST)
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.settimeout(20)
         for _ in range(3):
@@ -129,9 +122,9 @@ def test_a_whole_answer_is_one_write() -> None:
     done.assert_called_once_with()
 
 
-def test_the_server_gives_answers_whole(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_server_gives_answers_whole(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is served over uvicorn has the way to write at once."""
-    application = endpoint(Policy.load(folder))
+    application = endpoint(Policy.load(tiny))
     monkeypatch.setattr(uvicorn.Server, "run", lambda self, sockets: setattr(self, "started", True))
     monkeypatch.setattr(gc, "freeze", lambda: None)
     before = gc.get_threshold()

@@ -16,20 +16,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from policies import REQUEST, tiny_policy
+from policies import REQUEST
 from processes import children, environment, get, post, started, until
 
 from pipelines.errors import InputError
 from pipelines.serving.workers import address, listener
 
 BODY = json.dumps(REQUEST).encode()
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made: Path = tmp_path_factory.mktemp("policy")
-    tiny_policy(made)
-    return made
 
 
 def _quote(port: int) -> int:
@@ -46,9 +39,9 @@ def _workers(text: str) -> int:
     return len(re.findall(r'policy_info\{[^}]*worker="\d"\} 1', text))
 
 
-def test_two_workers_answer_as_one(folder: Path) -> None:
+def test_two_workers_answer_as_one(tiny: Path) -> None:
     """Both quote the same, /metrics sums them, one that is killed is replaced, its counts stay."""
-    with started(folder, "--policy", ".", "--unsigned", "--workers", "2") as (process, port):
+    with started(tiny, "--policy", ".", "--unsigned", "--workers", "2") as (process, port):
         until(lambda: _workers(get(port, "/metrics")[1]) == 2)
         assert {2250} == {_quote(port) for _ in range(40)}
         # whichever worker is asked tells what both counted
@@ -65,9 +58,9 @@ def test_two_workers_answer_as_one(folder: Path) -> None:
             get(port, "/live")
 
 
-def test_workers_do_not_outlive_their_parent(folder: Path) -> None:
+def test_workers_do_not_outlive_their_parent(tiny: Path) -> None:
     """When the parent is killed, its workers drain and go."""
-    with started(folder, "--policy", ".", "--unsigned", "--workers", "2") as (process, port):
+    with started(tiny, "--policy", ".", "--unsigned", "--workers", "2") as (process, port):
         workers = children(process)
         process.kill()
         until(lambda: not any(_runs(worker) for worker in workers))
@@ -82,9 +75,9 @@ def _runs(process: int | str) -> bool:
         return False
 
 
-def test_what_is_in_flight_is_finished(folder: Path) -> None:
+def test_what_is_in_flight_is_finished(tiny: Path) -> None:
     """After SIGTERM /ready is 503 while balancers notice; a request that had begun gets its price; the status is 0."""
-    with started(folder, "--policy", ".", "--unsigned", "--drain-delay", "1") as (process, port):
+    with started(tiny, "--policy", ".", "--unsigned", "--drain-delay", "1") as (process, port):
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
             head = f"POST /quote HTTP/1.1\r\nHost: shop\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
             connection.sendall(head + BODY[:10])
@@ -99,10 +92,10 @@ def test_what_is_in_flight_is_finished(folder: Path) -> None:
         assert 0 == process.wait(30)
 
 
-def test_an_interrupt_reaches_a_worker_twice_and_counts_once(folder: Path) -> None:
+def test_an_interrupt_reaches_a_worker_twice_and_counts_once(tiny: Path) -> None:
     """Ctrl-C signals all processes of a terminal, and the parent its workers again: what is in flight is finished."""
     with (
-        started(folder, "--policy", ".", "--unsigned", "--workers", "2") as (process, port),
+        started(tiny, "--policy", ".", "--unsigned", "--workers", "2") as (process, port),
         socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
     ):
         head = f"POST /quote HTTP/1.1\r\nHost: shop\r\nContent-Length: {len(BODY)}\r\n\r\n".encode()
@@ -120,10 +113,10 @@ def test_an_interrupt_reaches_a_worker_twice_and_counts_once(folder: Path) -> No
 
 
 @contextlib.contextmanager
-def half_asked(folder: Path, drain: str) -> Iterator[subprocess.Popen[str]]:
+def half_asked(tiny: Path, drain: str) -> Iterator[subprocess.Popen[str]]:
     """Give an endpoint that was sent a part of a request, and then SIGTERM."""
     with (
-        started(folder, "--policy", ".", "--unsigned", "--drain", drain) as (process, port),
+        started(tiny, "--policy", ".", "--unsigned", "--drain", drain) as (process, port),
         socket.create_connection(("127.0.0.1", port), timeout=20) as connection,
     ):
         connection.sendall(b"POST /quote HTTP/1.1\r\nHost: shop\r\nContent-Length: 100\r\n\r\n{")
@@ -132,9 +125,9 @@ def half_asked(folder: Path, drain: str) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-def test_asked_again_it_hurries(folder: Path) -> None:
+def test_asked_again_it_hurries(tiny: Path) -> None:
     """A second SIGTERM ends a worker that waits for a request, and says nothing about it."""
-    with half_asked(folder, "60") as process:
+    with half_asked(tiny, "60") as process:
         time.sleep(1.5)
         assert process.poll() is None
         process.terminate()
@@ -143,13 +136,13 @@ def test_asked_again_it_hurries(folder: Path) -> None:
         assert "Traceback" not in process.stdout.read()
 
 
-def test_a_request_that_never_ends_does_not_hold_up_the_end(folder: Path) -> None:
+def test_a_request_that_never_ends_does_not_hold_up_the_end(tiny: Path) -> None:
     """The time to drain is bounded."""
-    with half_asked(folder, "1") as process:
+    with half_asked(tiny, "1") as process:
         assert 0 == process.wait(20)
 
 
-def test_the_watcher_runs_beside_and_comes_back(folder: Path, tmp_path: Path) -> None:
+def test_the_watcher_runs_beside_and_comes_back(tiny: Path, tmp_path: Path) -> None:
     """What follows the registry is started with the workers, again when it dies, and ends with them."""
     noted = tmp_path / "noted"
     beside = f"import os, time; open({str(noted)!r}, 'a').write(str(os.getpid()) + ' '); time.sleep(600)"
@@ -157,7 +150,7 @@ def test_the_watcher_runs_beside_and_comes_back(folder: Path, tmp_path: Path) ->
 from pipelines.serving import settings, workers
 workers._PATIENCE = 0.2
 chosen = settings.read(["--port", "0", "--watch"])
-workers.Keeper(chosen, ["--policy", {str(folder)!r}, "--unsigned"], ["-c", {beside!r}]).run()
+workers.Keeper(chosen, ["--policy", {str(tiny)!r}, "--unsigned"], ["-c", {beside!r}]).run()
 """
     process = subprocess.Popen(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment(), stdout=subprocess.DEVNULL
