@@ -8,7 +8,7 @@ from scipy.linalg import block_diag
 
 from pipelines.candidates import _shrinkage
 from pipelines.candidates._regression import curved, derivatives, design, newton, penalties, regressors
-from pipelines.candidates._shrinkage import _Sampler, _stretched, likelier, shrunk
+from pipelines.candidates._shrinkage import _Sampler, _stretched, ranked, shrunk
 from pipelines.candidates._slopes import Bend, Bounded, Exp, bend_of
 from pipelines.demand import Learning, log_loss, sigmoid
 
@@ -172,12 +172,12 @@ def test_where_nobody_bought_half_an_offer_did() -> None:
 @pytest.mark.parametrize(("rows", "width"), [(20_000, 4), (3000, 60)])
 def test_straight_slopes_stay_straight(rows: int, width: int) -> None:
     """However many columns there are to fit by chance."""
-    assert all(likelier(drawn(rows, width, seed, None)).bend is None for seed in (1, 2, 3))
+    assert all(ranked(drawn(rows, width, seed, None))[0].bend is None for seed in (1, 2, 3))
 
 
 def test_bounded_slopes_are_seen_and_a_wide_context_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """With 20,000 offers of four columns they are likelier; beyond `_WIDE` weights there are straight ones alone."""
     window = drawn(20_000, 4, 3, Bounded(1.0))
-    assert likelier(window).bend is not None
+    assert ranked(window)[0].bend is not None
     monkeypatch.setattr(_shrinkage, "_WIDE", 9)
-    assert likelier(window).bend is None
+    assert ranked(window)[0].bend is None

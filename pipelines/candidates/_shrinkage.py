@@ -35,6 +35,7 @@ from pipelines.candidates._slopes import bend_of
 from pipelines.demand import Learning
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-_DRAWS, _FEWER = 400, 100  # draws of the strengths that are averaged, and by `likelier`
+_DRAWS, _FEWER = 400, 100  # draws of the strengths that are averaged, and by `ranked`
 _FIRST, _AGAIN = 100, 20  # draws before them that only lead to where they belong, in the first round and in others
 _EASY, _FEWEST = 400, 50  # weights beyond which there are fewer, since a draw costs their cube; and how many at least
 _START = 0.02  # tau² to start from
@@ -51,38 +52,48 @@ _VARIANCES = (1e-10, 1e6)  # of a weight, between which it is drawn
 _LEAST = 1e-300  # by which is divided
 _FARTHEST = 3.0  # that a round may move eta, as its root mean square: beyond, the quadratic says nothing
 _SETTLED = 0.5  # nats of all offers that a round must change to be followed by another
-_STRENGTH = 16.0  # of the penalty under which `likelier` starts
-_ROUNDS = 6  # of `likelier`, at most
-_WIDE = 600  # weights beyond which `likelier` takes one strength for all, and straight slopes
+_STRENGTH = 16.0  # of the penalty under which `ranked` starts
+_ROUNDS = 10  # of `ranked`, at most
+_SPREADS = {"logit": 1.7, "probit": 1.0}  # of eta, for much the same probabilities
+_WIDE = 600  # weights beyond which `ranked` takes one strength for all, and straight slopes
 _RIDGE = 1e-6  # by which a scoring step is kept solvable where nothing tells
 HANDICAP = 4.0  # nats that a bent slope must gain: where nothing tells, the plain regression is the safer base
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """An interaction regression on one window: its bend (None: straight slopes) and weights."""
+    """An interaction regression on one window: its bend (None: straight slopes), weights and link."""
 
     bend: Bend | None
     weights: Floats
+    link: str
 
     def cost(self, window: Learning) -> float:
         """Return minus the log likelihood of a window's offers, in nats, and the handicap of a bent slope."""
         return surprise(predicted(window, self.bend, self.weights), window) + HANDICAP * (self.bend is not None)
 
+    def under(self, link: str) -> Floats:
+        """Return weights to begin with under a link: those of what is counted in its units are stretched."""
+        weights, stretch = self.weights.copy(), _SPREADS[link] / _SPREADS[self.link]
+        weights[: len(parted(weights, self.bend)[0]) if self.bend else None] *= stretch
+        return weights
 
-def likelier(window: Learning) -> Fitted:
-    """Return the regression with straight or with bounded slopes, whichever makes the window's offers likelier.
 
-    A very wide context has straight slopes, under one strength for all.
+def ranked(window: Learning, like: Sequence[Fitted] = ()) -> list[Fitted]:
+    """Return the regressions with straight and with bounded slopes, the one first that makes the offers likelier.
+
+    A very wide context has straight slopes alone, under one strength for all. like: those of the same offers under
+    another curve, to begin with.
     """
-    straight = newton(regressors(window), window, _STRENGTH)
-    if len(straight) > _WIDE:
-        return Fitted(None, straight)
-    found = []
+    if 2 * window.z.shape[1] > _WIDE:
+        return [Fitted(None, newton(regressors(window), window, _STRENGTH), window.link)]
+    begun, found = {one.bend is None: one.under(window.link) for one in like}, []
     for bend in (None, bend_of("bounded", window)):
-        start = curved(window, bend, _STRENGTH) if bend else straight
-        found.append(Fitted(bend, shrunk(window, bend, start, _ROUNDS, _FEWER)))
-    return min(found, key=lambda one: one.cost(window))
+        start = begun.get(bend is None)
+        if start is None:
+            start = curved(window, bend, _STRENGTH) if bend else newton(regressors(window), window, _STRENGTH)
+        found.append(Fitted(bend, shrunk(window, bend, start, _ROUNDS, _FEWER), window.link))
+    return sorted(found, key=lambda one: one.cost(window))
 
 
 def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int, draws: int = _DRAWS) -> Floats:
@@ -99,7 +110,7 @@ def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int, dr
     own[fixed(size, bend)] = False
     sampler, draws = _Sampler(own[:many], penalty[:many]), max(int(draws * min(1.0, (_EASY / many) ** 2)), _FEWEST)
     before = surprise(predicted(window, bend, weights), window)
-    for _ in range(rounds):
+    for turn in range(rounds):
         weights = _stretched(window, bend, weights) if bend else weights
         eta, columns = design(window, bend, weights)
         columns = columns[:, :many]
@@ -111,7 +122,7 @@ def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int, dr
         far = float(np.sqrt(np.mean((columns @ move) ** 2)))
         weights = weights + np.append(move * min(1.0, _FARTHEST / max(far, _FARTHEST)), np.zeros(size - many))
         now = surprise(predicted(window, bend, weights), window)
-        if abs(now - before) < _SETTLED:
+        if turn and abs(now - before) < _SETTLED:
             break
         before = now
     return weights

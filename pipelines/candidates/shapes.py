@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pipelines.candidates import linear
 from pipelines.candidates._regression import newton, regressors
-from pipelines.candidates._shrinkage import likelier
+from pipelines.candidates._shrinkage import Fitted, ranked
 from pipelines.candidates.terms import Terms
 from pipelines.demand import Curve, Learning, link_slope, log_odds, sigmoid
 
@@ -110,8 +110,12 @@ def choose(
     curves = {s: Curve.fit(*PLAIN[s], rungs, both.multiplier) for s in first}
     handicaps = {s: _HANDICAP * (s != first[0]) for s in first} | {"spline": _BENT_HANDICAP + len(rungs) - 2}
 
+    seen: list[Fitted] = []  # of the shape before
+
     def cost(shape: str) -> float:
-        return (_surprise(both, curves[shape]) + handicaps[shape]) / len(both.rung)
+        window = both.under(curves[shape])
+        seen[:] = ranked(window, seen)
+        return (seen[0].cost(window) + handicaps[shape]) / len(both.rung)
 
     costs = known or {s: cost(s) for s in first}
     if "spline" in shapes:
@@ -165,9 +169,3 @@ def _rising(values: NDArray[np.float64], rung: NDArray[np.int64]) -> NDArray[np.
 
 def _coefficients(learning: Learning, z: NDArray[np.float32]) -> NDArray[np.float32]:
     return linear.as_model(newton(regressors(learning), learning, _STRENGTH)).coefficients(z)
-
-
-def _surprise(window: Shown, curve: Curve) -> float:
-    """Return what the likelier regression costs, in nats."""
-    learning = window.under(curve)
-    return likelier(learning).cost(learning)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from pipelines.candidates._regression import design
-from pipelines.candidates._shrinkage import likelier
+from pipelines.candidates._shrinkage import ranked
 from pipelines.demand import Learning, link_slope, log_odds, sigmoid
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def _some(window: Learning, seed: int) -> Learning:
 
 def _base(window: Learning) -> _Base:
     """Return what the regression leaves that terms are tested against."""
-    found = likelier(window)
+    found = ranked(window)[0]
     eta, columns = design(window, found.bend, found.weights)
     q, slope = sigmoid(log_odds(eta, window.link)), link_slope(eta, window.link)
     weight = np.sqrt(np.maximum(q * (1 - q) * slope**2, 1e-12))
