@@ -1,6 +1,7 @@
 """choose: the scorecards of the select window -> the challenger.
 
-Picked by likelihood in which every rung counts alike; what a candidate's own model promises to earn decides nothing.
+Picked by likelihood in which every rung counts alike, less what an ensemble's own weights gain by chance; what a
+candidate's own model promises to earn decides nothing.
 Whether the challenger may price is another question, which `certify` answers on offers that nobody has looked at.
 """
 
@@ -19,14 +20,14 @@ CHOICE = Path("models/choice.json")
 
 
 def pick(cards: dict[str, dict[str, Any]]) -> str:
-    """Return the name of the contender with the best balanced likelihood whose graph may serve."""
+    """Return the name of the contender with the least `picking_loss` whose graph may serve."""
     able = {name: card for name, card in cards.items() if card["agreement"]["passed"]}
     if not able:
         raise InputError(
             "choose: no candidate's graph agrees with its Python policy, so none may serve; "
             "see check.mismatches in models/candidates/*/policy.json"
         )
-    return min(able, key=lambda name: float(able[name]["balanced_log_loss"]))
+    return min(able, key=lambda name: float(able[name]["picking_loss"]))
 
 
 def refusal(name: str, agreement: dict[str, Any]) -> str:
@@ -38,14 +39,16 @@ def refusal(name: str, agreement: dict[str, Any]) -> str:
 def main(cfg: Config) -> None:
     """Write models/choice.json, models/policy.onnx and models/policy.json."""
     cards = {name: read_json(Path(f"models/scorecards/{name}.json")) for name in cfg.contenders}
-    name, losses = pick(cards), {n: card["balanced_log_loss"] for n, card in cards.items()}
+    name = pick(cards)
+    losses, charged = ({n: card[key] for n, card in cards.items()} for key in ("balanced_log_loss", "picking_loss"))
     refused = {n: refusal(n, c["agreement"]) for n, c in cards.items() if not c["agreement"]["passed"]}
     graph = cards[name]["graph_sha256"]
-    write_json(CHOICE, {"pick": name, "graph_sha256": graph, "balanced_log_loss": losses, "refused": refused})
+    told = {"pick": name, "graph_sha256": graph, "balanced_log_loss": losses, "picking_loss": charged}
+    write_json(CHOICE, {**told, "refused": refused})
     for file in (GRAPH, MANIFEST):
         with replacing(Path("models") / file) as draft:
             shutil.copyfile(Path("models/candidates") / name / file, draft)
-    print(f"choose: {name}, with the best balanced log loss on the select window ({losses[name]:.4f})")
+    print(f"choose: {name}, with the best balanced log loss on the select window ({charged[name]:.4f})")
 
 
 if __name__ == "__main__":

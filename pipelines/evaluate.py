@@ -51,6 +51,7 @@ def main(cfg: Config) -> None:
     card = scorecard.measured(manifest, found, window, listed, bounds, cfg.gate.confidence)
     if window.shock is not None:
         card["balanced_log_loss"] = scorecard.scored_loss(knowledge.personal.demand, window)
+    card["picking_loss"] = scorecard.picking_loss(card["balanced_log_loss"], knowledge.personal.demand, window)
     card |= explained(knowledge, window, manifest.terms, bounds, cfg.gate.confidence)
     card["quote_microseconds"] = scorecard.quote_microseconds(graph.session(folder / GRAPH), window.offers)
     with replacing(plots) as draft:

@@ -132,7 +132,7 @@ def _measured(facts: dict[str, Any]) -> dict[str, Any]:
 def tried(facts: dict[str, Any]) -> list[dict[str, Any]]:
     """Return every policy that was measured on the select window, baselines first, the likeliest contender next."""
     policies, cards, pick = facts["baselines"]["policies"], facts["cards"], facts["champion"]["pick"]
-    ranked = sorted(cards, key=lambda name: float(cards[name]["balanced_log_loss"]))
+    ranked = sorted(cards, key=lambda name: float(cards[name]["picking_loss"]))
     info = facts["info"]
     words = {**BASELINES, "list_price": f"{usual(info['fallback'], info.get('listed', True))} for everybody"}
     named = [(text, policies[name], False) for name, text in words.items() if name in policies]

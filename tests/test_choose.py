@@ -17,18 +17,20 @@ from tests.worlds import config, enter_shop
 def card(loss: float, passed: bool = True, **more: Any) -> dict[str, Any]:
     """Return what `pick` reads of a scorecard."""
     agreement = {"passed": passed, "same_price": 0.98 if not passed else 1.0, "same_probability": 1.0}
-    return {"agreement": agreement, "balanced_log_loss": loss, **more}
+    return {"agreement": agreement, "picking_loss": loss, **more}
 
 
 def test_the_likelihood_in_which_every_rung_counts_alike_picks() -> None:
-    """The lowest balanced log loss wins."""
+    """The lowest loss wins."""
     assert "b" == pick({"a": card(0.42), "b": card(0.41), "c": card(0.43)})
 
 
 def test_what_a_model_promises_decides_nothing() -> None:
     """Neither the claimed nor the estimated profit moves the pick."""
-    rich = card(0.42, claimed_per_1000=9e9, profit_per_1000=9e9, log_loss=0.0)
-    assert "b" == pick({"a": rich, "b": card(0.41, claimed_per_1000=0.0, profit_per_1000=0.0, log_loss=9.0)})
+    rich = card(0.42, claimed_per_1000=9e9, profit_per_1000=9e9, log_loss=0.0, balanced_log_loss=0.4)
+    assert "b" == pick(
+        {"a": rich, "b": card(0.41, claimed_per_1000=0.0, profit_per_1000=0.0, log_loss=9.0, balanced_log_loss=0.41)}
+    )
 
 
 def test_a_graph_that_disagrees_with_python_cannot_be_picked() -> None:

@@ -32,8 +32,9 @@ def gain(middle: float, truth: float | None = None) -> dict[str, Any]:
 def card(name: str, loss: float, **more: Any) -> dict[str, Any]:
     """Return a contender's scorecard."""
     return {
-        "name": name, "offers": 4000, "balanced_log_loss": loss, "profit_per_1000": 2800.0, "profit_low": 2500.0,
-        "profit_high": 3100.0, "claimed_per_1000": 3000.0, "optimism": 200.0, "true_profit_per_1000": None,
+        "name": name, "offers": 4000, "balanced_log_loss": loss, "picking_loss": loss,
+        "profit_per_1000": 2800.0, "profit_low": 2500.0, "profit_high": 3100.0,
+        "claimed_per_1000": 3000.0, "optimism": 200.0, "true_profit_per_1000": None,
         "share_cheaper": 0.7, "share_dearer": 0.1, "mean_price_change": -0.08, "fallback_share": 0.01,
         "guardrails": {"largest_rise": 0.05, "none": 0.95}, "calibration_error": 0.01, "effective_sample_size": 800.0,
         "largest_weight": 6.5, "price_sensitivity": {"p25": -4.2, "p50": -3.5, "p75": -2.8},
