@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines import charts, graph, modes, scorecard, segments, tracking
-from pipelines.config import Config, stage
+from pipelines.config import ENSEMBLE, Config, stage
 from pipelines.errors import InputError
 from pipelines.files import digest_folder, read_json, replacing, write_json
 from pipelines.knowledge import Knowledge, known
@@ -51,7 +51,8 @@ def main(cfg: Config) -> None:
     card = scorecard.measured(manifest, found, window, listed, bounds, cfg.gate.confidence)
     if window.shock is not None:
         card["balanced_log_loss"] = scorecard.scored_loss(knowledge.personal.demand, window)
-    card["picking_loss"] = scorecard.picking_loss(card["balanced_log_loss"], knowledge.personal.demand, window)
+    weights = len(cfg.candidates) - 1 if cfg.candidate == ENSEMBLE else 0
+    card["picking_loss"] = scorecard.picking_loss(card["balanced_log_loss"], weights, window)
     card |= explained(knowledge, window, manifest.terms, bounds, cfg.gate.confidence)
     card["quote_microseconds"] = scorecard.quote_microseconds(graph.session(folder / GRAPH), window.offers)
     with replacing(plots) as draft:

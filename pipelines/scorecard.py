@@ -10,8 +10,6 @@ import pandas as pd
 
 from pipelines import policy
 from pipelines.candidates.controls import scored
-from pipelines.candidates.damping import Damped
-from pipelines.candidates.ensemble import Ensemble
 from pipelines.demand import Demand, log_loss, probability
 from pipelines.manifest import Manifest
 from pipelines.policy import KNOTS, LADDER, QUOTE
@@ -61,22 +59,20 @@ def balanced_log_loss(bought: Any, q: Floats, propensity: Floats) -> float:
 
 
 def scored_loss(demand: Demand, window: Window) -> float:
-    """Return the `balanced_log_loss` of a demand on the window, by which it is picked: at each offer's own shock."""
+    """Return the `balanced_log_loss` of a demand on the window, at each offer's own shock."""
     table = window.offers if window.shock is None else window.offers.assign(shock=window.shock)
     q = shown_probability(probability(scored(demand), table), window)
     return balanced_log_loss(window.offers["bought"].to_numpy(np.int64), q, window.logged.propensity)
 
 
-def picking_loss(loss: float, demand: Demand, window: Window) -> float:
-    """Return the balanced log loss of a trial by which it is picked: what it chose on this very window is charged.
+def picking_loss(loss: float, weights: int, window: Window) -> float:
+    """Return the balanced log loss by which a contender is picked: what was chosen on this very window is charged.
 
-    A nat for each free weight of an ensemble (Akaike 1974), spread over as many offers as the unequal weights of the
-    likelihood leave (Kish). Candidates have all but a few strengths from the fit window.
+    A nat for each of so many free weights (Akaike 1974), spread over as many offers as the unequal weights of the
+    likelihood leave (Kish). An ensemble has one for each candidate but the first, whether or not it came to nothing.
     """
-    inner = demand.demand if isinstance(demand, Damped) else demand
-    free = len(inner.shares) - 1 if isinstance(inner, Ensemble) else 0
     weight = 1 / window.logged.propensity
-    return float(loss + free * (weight**2).sum() / weight.sum() ** 2)
+    return float(loss + weights * (weight**2).sum() / weight.sum() ** 2)
 
 
 def quote_microseconds(session: Any, offers: pd.DataFrame) -> float:

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 FIELDS = {
     "world", "seed", "n", "made", "code", "contenders", "pick", "best", "choose", "as_run", "regret", "keeps",
     "headroom", "single", "verdict", "reason", "promoted", "false_promotion", "gain_over_single", "gain_over_champion",
-    "covers", "interval", "truth", "claimed", "checks", "damping", "shape", "weights", "balanced_log_loss", "rivals",
+    "covers", "interval", "truth", "claimed", "checks", "damping", "shape", "weights", "picking_loss", "rivals",
     "seconds",
 }  # fmt: skip
 

@@ -32,7 +32,7 @@ def gain(middle: float, truth: float | None = None) -> dict[str, Any]:
 def card(name: str, loss: float, **more: Any) -> dict[str, Any]:
     """Return a contender's scorecard."""
     return {
-        "name": name, "offers": 4000, "balanced_log_loss": loss, "picking_loss": loss,
+        "name": name, "offers": 4000, "balanced_log_loss": -loss, "picking_loss": loss,
         "profit_per_1000": 2800.0, "profit_low": 2500.0, "profit_high": 3100.0,
         "claimed_per_1000": 3000.0, "optimism": 200.0, "true_profit_per_1000": None,
         "share_cheaper": 0.7, "share_dearer": 0.1, "mean_price_change": -0.08, "fallback_share": 0.01,

@@ -15,7 +15,7 @@ from tests.worlds import config, enter_shop, info
 
 BARE = {"offers": 400, "profit_per_1000": 1234.4, "profit_low": 1200.0, "profit_high": -5.0}
 FULL = BARE | {
-    "balanced_log_loss": 0.51234, "claimed_per_1000": 1321.6, "calibration_error": 0.0123,
+    "picking_loss": 0.51234, "claimed_per_1000": 1321.6, "calibration_error": 0.0123,
     "price_sensitivity": {"p50": -2.345}, "true_profit_per_1000": 1250.0, "share_of_gain": 0.634,
     "quote_microseconds": 81.6, "agreement": {"passed": True},
 }  # fmt: skip
@@ -45,7 +45,7 @@ def test_a_row_shows_every_number() -> None:
 def test_a_dash_stands_for_what_nobody_knows() -> None:
     """A baseline has no log loss; outside a simulation there is no truth; nought is a number."""
     assert ["list", "–", "–", "–", "1,234  1,200 … −5", "–", "–", "–", "–"] == scoreboard.row("list", BARE)
-    nought = scoreboard.row("x", FULL | {"share_of_gain": None, "true_profit_per_1000": None, "balanced_log_loss": 0.0})
+    nought = scoreboard.row("x", FULL | {"share_of_gain": None, "true_profit_per_1000": None, "picking_loss": 0.0})
     assert ["0.0000", "–", "–"] == [nought[1], nought[6], nought[7]]
     assert "−20 %" == scoreboard.row("x", FULL | {"share_of_gain": -0.2})[7]
 

@@ -14,8 +14,6 @@ from sklearn.metrics import log_loss, roc_auc_score
 from pipelines import graph, scorecard
 from pipelines.candidates import linear
 from pipelines.candidates.controls import Controls
-from pipelines.candidates.damping import Damped
-from pipelines.candidates.ensemble import Ensemble
 from pipelines.demand import probability
 from pipelines.manifest import GRAPH
 from pipelines.packing import pack, terms_of
@@ -124,14 +122,12 @@ def test_the_balanced_log_loss_weighs_by_inverse_propensity() -> None:
 
 
 def test_weights_that_the_window_chose_are_charged() -> None:
-    """By hand: two free weights of three; 300 offers that count once and 100 that count thrice are worth 300."""
+    """By hand: 300 offers that count once and 100 that count thrice are worth 300."""
     found = window(400)
     logged = dataclasses.replace(found.logged, propensity=np.where(np.arange(400) < 300, 0.3, 0.1))
     found = dataclasses.replace(found, logged=logged)
-    one = candidate(found.offers)
-    three = Damped(Ensemble(("a", "b", "c"), (one, one, one), (0.5, 0.3, 0.2)), 0.5, (0.7, 0.6, 0.5, 0.45, 0.35))
-    assert 0.4 + 2 / 300 == pytest.approx(scorecard.picking_loss(0.4, three, found))
-    assert 0.4 == scorecard.picking_loss(0.4, Damped(one, 0.5, (0.7, 0.6, 0.5, 0.45, 0.35)), found)
+    assert 0.4 + 2 / 300 == pytest.approx(scorecard.picking_loss(0.4, 2, found))
+    assert 0.4 == scorecard.picking_loss(0.4, 0, found)
 
 
 def test_certain_and_wrong_is_a_finite_loss() -> None:

@@ -36,7 +36,7 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
 )
 def test_what_is_there_is_found_first(level: object, slope: object, kinds: set[int], columns: set[int]) -> None:
     """The strongest term is made of the columns that matter, in the way in which they do."""
-    terms = found(window(6_000, 3, level, slope), 40, 1)
+    terms = found(window(20_000, 3, level, slope), 40, 1)
     assert len(terms.kind) >= 1
     first = {terms.first[0], terms.second[0]} if terms.kind[0] == 2 else {terms.first[0]}
     assert (terms.kind[0] in kinds, columns) == (True, first)

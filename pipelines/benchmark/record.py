@@ -116,13 +116,13 @@ def judged() -> dict[str, Any]:
 
 
 def learned(cfg: Config) -> dict[str, Any]:
-    """Return damping, curve shape and weights of the contenders, and their balanced log losses."""
+    """Return damping, curve shape and weights of the contenders, and the losses by which they are picked."""
     about = {n: read_json(MODELS / "candidates" / n / "demand/about.json") for n in cfg.contenders}
     return {
         "damping": {n: a.get("damping") for n, a in about.items()},
         "shape": {n: a["shape"] for n, a in about.items() if "shape" in a},
         "weights": next((a["weights"] for a in about.values() if "weights" in a), {}),
-        "balanced_log_loss": read_json(MODELS / "choice.json")["balanced_log_loss"],
+        "picking_loss": read_json(MODELS / "choice.json")["picking_loss"],
     }
 
 

@@ -51,6 +51,7 @@ _START = 0.02  # tau² to start from
 _VARIANCES = (1e-10, 1e6)  # of a weight, between which it is drawn
 _LEAST = 1e-300  # by which is divided
 _FARTHEST = 3.0  # that a round may move eta, as its root mean square: beyond, the quadratic says nothing
+_SPREAD = 1.5  # of the score of a bent slope, that costs half a nat: very steep ones are steps, which fit by chance
 _SETTLED = 0.5  # nats of all offers that a round must change to be followed by another
 _STRENGTH = 16.0  # of the penalty under which `ranked` starts
 _ROUNDS = 10  # of `ranked`, at most
@@ -100,9 +101,9 @@ def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int, dr
     """Return the posterior mean of the weights, of `curved`, or without a bend of `newton`, under the horseshoe.
 
     weights: of a fit under one strength for all, to begin with; rather too strong than too weak, since around weights
-    that fit by chance the likelihood is flat. rounds: at most; none follows one that changed nothing. draws: how many
-    are averaged in each. Constants stay all but unshrunk. Before each round the bend's own weights, with the spread of
-    its score, are fitted to the offers. The draws are the same in every call.
+    that fit by chance the likelihood is flat. rounds: at most; none follows a second one that changed nothing. draws:
+    how many are averaged in each. Constants stay all but unshrunk. Before each round the bend's own weights, with the
+    spread of its score, are fitted to the offers. The draws are the same in every call.
     """
     size = len(weights)
     many = size - (len(bend.penalty) if bend else 0)
@@ -111,7 +112,7 @@ def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int, dr
     sampler, draws = _Sampler(own[:many], penalty[:many]), max(int(draws * min(1.0, (_EASY / many) ** 2)), _FEWEST)
     before = surprise(predicted(window, bend, weights), window)
     for turn in range(rounds):
-        weights = _stretched(window, bend, weights) if bend else weights
+        weights = _stretched(window, bend, weights)
         eta, columns = design(window, bend, weights)
         columns = columns[:, :many]
         gradient, information = derivatives(eta, columns, window.bought, window.link, np.float64)
@@ -128,16 +129,19 @@ def shrunk(window: Learning, bend: Bend | None, weights: Floats, rounds: int, dr
     return weights
 
 
-def _stretched(window: Learning, bend: Bend, weights: Floats) -> Floats:
+def _stretched(window: Learning, bend: Bend | None, weights: Floats) -> Floats:
     """Return the weights with the two constants, the bend's own and the spread of its score anew, by scoring steps.
 
-    The spread of the score and that of the slope stretch each other, so they are moved together: the horseshoe, whose
-    tau adapts, has no opinion of the former.
+    The spread of the score and that of the slope stretch each other, so they are moved together. The horseshoe, whose
+    tau adapts, has no opinion of the former, and without one it would grow until the rounds lead nowhere: where slopes
+    are all at one bound or the other the likelihood is flat.
     """
+    if bend is None:
+        return weights
     a, b, rest = parted(weights, bend)
     z = window.z[:, :-1].astype(np.float64)
     level, score = z @ a[:-1], z @ b[:-1]
-    penalty = np.concatenate([np.zeros(3), bend.penalty])
+    penalty = np.concatenate([[0.0, np.var(score) / _SPREAD**2, 0.0], bend.penalty])
 
     def eta(now: Floats) -> Floats:
         beta, _ = bend.slope(now[1] * score + now[2], now[3:])

@@ -135,7 +135,7 @@ def regress(
     """
     some = table.sample(min(len(table), _PLAIN_ROWS), random_state=seed)
     held_out = max(int(_HELD_OUT * len(some)), 1)
-    settings = linear.Settings(l2=(4.0,) if any(columns) else (1.0,), slopes=("linear",))
+    settings = linear.Settings(slopes=("linear",))
     # read as every stage reads it, so that a policy graph encodes a context once
     read = read or Encoder.fit(table, *columns)
     return learn(some[held_out:], some[:held_out], columns, rungs, settings, seed, beside, read).demand

@@ -35,13 +35,13 @@ class Settings:
     """How the regression is fitted: the strengths `l2` and the kinds of slope, of SLOPES, among which it is chosen.
 
     relevance: rounds, at most, in which every weight has a strength of its own (`_shrinkage`), from the largest of `l2`
-    on, so that the others are not tried; 0 = one strength for all.
+    on, so that others are not tried; 0 = one strength for all, that which the select window likes best.
     terms: bends, steps and products of the context that may be added (`terms`), at most; 0 = none.
     """
 
     family: str = "linear"
     curve: tuple[str, ...] = ("logit-log", "logit-linear", "probit-log", "probit-linear", "spline")
-    l2: tuple[float, ...] = (1.0, 4.0, 16.0, 64.0)
+    l2: tuple[float, ...] = (64.0,)
     slopes: tuple[str, ...] = SLOPES
     relevance: int = 10
     terms: int = 40
@@ -112,7 +112,7 @@ def load(folder: Path) -> Model:
 
 
 def fit(fit: Learning, select: Learning | None, settings: Settings, seed: int) -> tuple[Model, History, Settings]:
-    """Return the regression with the slope and strength that the select window likes best, every loss, and these two.
+    """Return the regression with the slope and strength that the offers like best, every loss, and these two.
 
     Without a select window the first of each is taken. Deterministic whatever the seed.
     """
