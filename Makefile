@@ -17,12 +17,14 @@ repro: $(BIN)/.installed  ## rebuild what changed, promote what passed, show the
 	dvc repro --quiet
 	python -m pipelines.scoreboard
 
-# The order of the files is kept, so that the longest, of the whole chain, does not come last. Two processes with a
-# thread each: threads of linear algebra wait for one another in a loop, and two cores are soon full of that.
+# The longest file first, so that no process waits for it at the end. Two processes with a thread each: threads of linear
+# algebra wait for one another in a loop, and two cores are soon full of that.
+longest := tests/test_chain.py
 test: export OMP_NUM_THREADS := 1
 test: export OPENBLAS_NUM_THREADS := 1
 test: $(BIN)/.extras check  ## all checks and tests, those of the optional parts included
-	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder \
+		$(longest) $(filter-out $(longest),$(sort $(wildcard tests/test_*.py)))
 
 check: $(BIN)/.installed  ## style and types
 	ruff format --check pipelines tests
