@@ -37,7 +37,7 @@ def row(name: str, card: dict[str, Any]) -> list[str]:
     profit, low, high = (_number(card[k], 0) for k in ("profit_per_1000", "profit_low", "profit_high"))
     return [
         name,
-        _number(card.get("picking_loss"), 4),
+        _number(card.get("picking_loss", card.get("balanced_log_loss")), 4),
         _number(card.get("calibration_error"), 4),
         _number(sensitivity, 2),
         f"{profit}  {low} … {high}",

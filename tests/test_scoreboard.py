@@ -47,6 +47,7 @@ def test_a_dash_stands_for_what_nobody_knows() -> None:
     assert ["list", "–", "–", "–", "1,234  1,200 … −5", "–", "–", "–", "–"] == scoreboard.row("list", BARE)
     nought = scoreboard.row("x", FULL | {"share_of_gain": None, "true_profit_per_1000": None, "picking_loss": 0.0})
     assert ["0.0000", "–", "–"] == [nought[1], nought[6], nought[7]]
+    assert "0.4525" == scoreboard.row("list", BARE | {"balanced_log_loss": 0.45249})[1]  # it was fitted to nothing
     assert "−20 %" == scoreboard.row("x", FULL | {"share_of_gain": -0.2})[7]
 
 
