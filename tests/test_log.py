@@ -45,9 +45,13 @@ asyncio.run(main())
 
 
 def records(folder: Path) -> list[dict]:
-    """Return all records of the segments in a folder."""
-    paths = sorted(p for end in (OPEN, SEALED) for p in folder.glob(f"*{end}"))
-    return [json.loads(line) for path in paths for text in read(path).lines for line in text.split(b"\n")]
+    """Return all records of the segments in a folder; one that is sealed meanwhile is looked for again."""
+    while True:
+        paths = sorted(p for end in (OPEN, SEALED) for p in folder.glob(f"*{end}"))
+        try:
+            return [json.loads(line) for path in paths for text in read(path).lines for line in text.split(b"\n")]
+        except FileNotFoundError:
+            continue
 
 
 def until(holds: Callable[[], bool], seconds: float = 10.0) -> bool:
