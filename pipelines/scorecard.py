@@ -13,7 +13,7 @@ from pipelines.candidates.controls import scored
 from pipelines.demand import Demand, log_loss, probability
 from pipelines.manifest import Manifest
 from pipelines.policy import KNOTS, LADDER, QUOTE
-from pipelines.value import Floats, direct, share_of_gain
+from pipelines.value import Floats, direct, kish, share_of_gain
 from pipelines.window import Window, gain_over, targets_of, true_value, worth
 
 NEEDED = (*QUOTE, *LADDER, *KNOTS)
@@ -71,8 +71,7 @@ def picking_loss(loss: float, weights: int, window: Window) -> float:
     A nat for each of so many free weights (Akaike 1974), spread over as many offers as the unequal weights of the
     likelihood leave (Kish). An ensemble has one for each candidate but the first, whether or not it came to nothing.
     """
-    weight = 1 / window.logged.propensity
-    return float(loss + weights * (weight**2).sum() / weight.sum() ** 2)
+    return loss + weights / kish(1 / window.logged.propensity)
 
 
 def quote_microseconds(session: Any, offers: pd.DataFrame) -> float:

@@ -181,15 +181,22 @@ def noise(difference: Floats, demand: Floats, logged: Logged) -> float:
     return float(np.sqrt((d**2 * logged.shown(logged.unit_profit) ** 2 * q * (1 - q)).sum()) / len(d))
 
 
+def kish(weight: Floats) -> float:
+    """Return (sum w)^2 / sum w^2 of weights (N,), none negative: how many equal ones tell as much; 0 where all are 0.
+
+    Kish, "Survey Sampling" (1965).
+    """
+    square = float((weight**2).sum())
+    return float(weight.sum()) ** 2 / square if square > 0 else 0.0
+
+
 def effective_sample_size(target: Floats, logged: Logged) -> float:
     """Return (sum |w|)^2 / sum w^2: how many offers of the target policy's own the log is worth (Kish).
 
     Of a difference of two policies (N, K), how many offers carry the comparison: where one weight dominates it is
     about 1, and no interval from the normal or Student distribution holds what it says.
     """
-    w = np.abs(weights(target, logged))
-    square = float((w**2).sum())
-    return float(w.sum()) ** 2 / square if square > 0 else 0.0
+    return kish(np.abs(weights(target, logged)))
 
 
 def largest_weight(target: Floats, logged: Logged) -> float:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from attached import HERE, attached, contexts, definitions, event, folder
 from live import NOON, Ask, asking, endpoint
-from policies import CATEGORICAL, NUMERIC, tiny_policy
+from policies import CATEGORICAL, NUMERIC
 
 from pipelines import context
 from pipelines.behaviour import attach
@@ -36,10 +36,8 @@ OWN = ("channel", "path", "page_depth")  # what the request knows itself
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    made = tmp_path_factory.mktemp("policy")
-    tiny_policy(made)
-    return Policy.load(made)
+def policy(tiny: Path) -> Policy:
+    return Policy.load(tiny)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from policies import REQUEST, tiny_policy
+from policies import REQUEST
 
 from pipelines.benchmark_serving.fuzz import Findings, fuzzed
 from pipelines.benchmark_serving.rails import violated
@@ -16,16 +16,9 @@ from pipelines.serving.runtime import Policy
 pytest.importorskip("schemathesis")
 
 
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder: Path = tmp_path_factory.mktemp("policy")
-    tiny_policy(folder)
-    return folder
-
-
-def test_nothing_breaks_a_running_endpoint(policy: Path) -> None:
+def test_nothing_breaks_a_running_endpoint(tiny: Path) -> None:
     """Hundreds of requests from the document and of plain bytes: no 5xx, every price within the guardrails."""
-    found = fuzzed(policy, 200)
+    found = fuzzed(tiny, 200)
     assert [] == found.wrong
     assert 150 < sum(found.answers.values()) <= 220
     assert found.prices > 10
@@ -50,32 +43,32 @@ def _quote(**changes: object) -> dict:
         ("0.00", {}, ["a price"]),
     ],
 )
-def test_a_price_outside_the_guardrails_is_seen(policy: Path, price: str, asked: dict, broken: list[str]) -> None:
+def test_a_price_outside_the_guardrails_is_seen(tiny: Path, price: str, asked: dict, broken: list[str]) -> None:
     """Each rule is told by its name, however the context was sent."""
-    manifest = Manifest.read(policy)
+    manifest = Manifest.read(tiny)
     for sent in ({**REQUEST, **asked}, {"shopper": "s", "context": {**REQUEST, **asked}}):
         assert broken == violated(manifest, sent, _quote(price=price))
 
 
-def test_a_fallback_is_the_list_price(policy: Path) -> None:
+def test_a_fallback_is_the_list_price(tiny: Path) -> None:
     """What is quoted in place of a price that nobody may have is the list price, and nothing else."""
-    manifest = Manifest.read(policy)
+    manifest = Manifest.read(tiny)
     assert [] == violated(manifest, REQUEST, _quote(fallback="deadline"))
     assert ["the list price"] == violated(manifest, REQUEST, _quote(price="20.00", fallback="deadline"))
 
 
-def test_a_fault_is_kept_with_what_caused_it(policy: Path) -> None:
+def test_a_fault_is_kept_with_what_caused_it(tiny: Path) -> None:
     """A 500 and a page with one price outside are both wrong, and say what was sent."""
-    found = Findings(Manifest.read(policy))
+    found = Findings(Manifest.read(tiny))
     found.saw("bytes", "/quote", None, 500, b"oh")
     page = {"quotes": [_quote(), _quote(price="9.99")]}
     found.saw("document", "/quotes", {"contexts": [REQUEST, REQUEST]}, 200, json.dumps(page).encode())
     assert (2, 2) == (found.prices, len([line for line in found.wrong if "500" in line or "largest_cut" in line]))
 
 
-def test_the_graph_keeps_its_own_rails(policy: Path) -> None:
+def test_the_graph_keeps_its_own_rails(tiny: Path) -> None:
     """The rules told here are those of the graph: what it quotes breaks none, at any chance."""
-    loaded = Policy.load(policy)
+    loaded = Policy.load(tiny)
     for u in (0.0, 0.5, 0.94, 0.999):
         (told,) = loaded.quote([{**REQUEST, "u": u}])
         assert [] == violated(loaded.manifest, REQUEST, _quote(price=f"{told['price']:.2f}"))

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from attached import HERE, event, folder
-from policies import REQUEST, tiny_policy
+from policies import REQUEST
 from processes import children, environment, get, post, started, until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -26,18 +26,11 @@ from pipelines.files import write_json
 POLICY = ("--policy", ".", "--unsigned")
 
 
-@pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    made: Path = tmp_path_factory.mktemp("policy")
-    tiny_policy(made)
-    return made
-
-
 @pytest.fixture
-def served(policy: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+def served(tiny: Path, tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     """Two workers and an owner; its clock is the real one."""
     live = str(folder(tmp_path / "live"))
-    with started(policy, *POLICY, "--workers", "2", "--features", live) as (process, port):
+    with started(tiny, *POLICY, "--workers", "2", "--features", live) as (process, port):
         yield process, port
 
 
@@ -101,9 +94,9 @@ def test_a_socket_lives_through_events_and_ends_with_1012(served: tuple[subproce
     assert 0 == process.wait(20)
 
 
-def test_who_does_not_read_is_cut_off_and_nobody_else(policy: Path) -> None:
+def test_who_does_not_read_is_cut_off_and_nobody_else(tiny: Path) -> None:
     """A client with a full buffer finds 1013 behind what it left unread; the other is answered meanwhile."""
-    with started(policy, *POLICY, "--quote-key", "none", "--log", "none") as (_, port):
+    with started(tiny, *POLICY, "--quote-key", "none", "--log", "none") as (_, port):
         slow = socket.socket()
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(("127.0.0.1", port))
@@ -126,7 +119,7 @@ def _last_code(client: ClientConnection) -> int | None:
         return None if closed.rcvd is None else closed.rcvd.code
 
 
-def test_a_state_of_other_definitions_stops_the_start(policy: Path, tmp_path: Path) -> None:
+def test_a_state_of_other_definitions_stops_the_start(tiny: Path, tmp_path: Path) -> None:
     """With one worker and with two the message names the file, and the status is 1."""
     live = folder(tmp_path / "live")
     write_json(live / exported.DEFINITIONS, {"currency": "EUR"})
@@ -134,7 +127,7 @@ def test_a_state_of_other_definitions_stops_the_start(policy: Path, tmp_path: Pa
         command = [sys.executable, "-m", "pipelines.serving", *POLICY, "--features", str(live), "--workers", workers]
         ended = subprocess.run(
             [*command, "--port", "0"],
-            cwd=policy, env=environment(), capture_output=True, text=True, timeout=60, check=False,
+            cwd=tiny, env=environment(), capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         assert 1 == ended.returncode
         assert "live.json holds no definitions" in ended.stderr

@@ -45,10 +45,8 @@ SHARED = (
 
 
 @pytest.fixture(scope="module")
-def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
-    folder = tmp_path_factory.mktemp("policy")
-    tiny_policy(folder)
-    return Policy.load(folder)
+def policy(tiny: Path) -> Policy:
+    return Policy.load(tiny)
 
 
 @pytest.fixture
