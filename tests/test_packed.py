@@ -15,7 +15,9 @@ from pipelines import graph
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH
 from pipelines.policy import KNOTS, LADDER, QUOTE, TERMS_OF_SALE
+from pipelines.serving import runtime
 from pipelines.serving.anatomy import OddGraphError, inspect
+from pipelines.serving.golden import is_steady
 from pipelines.serving.packed import NUMBERS, inputs, packed
 from pipelines.serving.runtime import Policy
 
@@ -43,13 +45,45 @@ def test_answers_are_the_same_to_the_last_bit(tiny: Path) -> None:
         for start in range(0, len(contexts), size):
             some = contexts[start : start + size]
             columns = policy.columns(some)
-            told = graph.run(plain, dict(zip(policy.inputs, columns, strict=True)), OUTPUTS)
+            even = [[*column, *column[-1:] * (size % 2)] for column in columns]
+            told = graph.run(plain, dict(zip(policy.inputs, even, strict=True)), OUTPUTS)
             for name, answer in zip(OUTPUTS, policy.answers(columns, OUTPUTS), strict=True):
-                assert _bits(told[name].tolist()) == _bits(answer), (name, some)
+                assert _bits(told[name][: len(some)].tolist()) == _bits(answer), (name, some)
             if size == 1:
                 row = policy.row(some[0])
                 assert _bits([column[0] for column in columns]) == _bits(row)
-                assert _bits([told[name].tolist()[0] for name in QUOTE]) == _bits(policy.answer(row, QUOTE))
+                assert _bits([told[name].tolist()[0] for name in QUOTE]) == _bits([*policy.answer(row, QUOTE)])
+
+
+def test_a_context_gets_the_same_answer_whatever_it_is_priced_with(tiny: Path) -> None:
+    """Alone, in groups and on pages of every size, at every place: the same, to the last bit."""
+    policy, rng = Policy.load(tiny), np.random.default_rng(8)
+    rows = [policy.row(context) for context in _contexts(120)]
+    alone = [_bits([*policy.answer(row, QUOTE)]) for row in rows]
+    ladders = [[_bits(part[0]) for part in policy.answers([[v] for v in row], OUTPUTS)] for row in rows]
+    for size in (2, 3, 4, 5, 7, 8, 9, 33, 70):
+        for _ in range(6):
+            chosen = rng.integers(len(rows), size=size).tolist()
+            group = policy.group([rows[at] for at in chosen], QUOTE)
+            assert [alone[at] for at in chosen] == [_bits([*answer]) for answer in group]
+            columns = [list(column) for column in zip(*[rows[at] for at in chosen], strict=True)]
+            page = zip(*policy.answers(columns, OUTPUTS), strict=True)
+            assert [ladders[at] for at in chosen] == [_bits([*answer]) for answer in page]
+
+
+def test_whether_a_policy_is_steady(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run with as many rows as there are requests it is not: that is why one more is taken where they are odd."""
+    policy = Policy.load(tiny)
+    assert is_steady(policy)
+    monkeypatch.setattr(runtime, "_even", lambda rows: rows)
+    rows = [policy.row(context) for context in _contexts(200)]
+    alone = [policy.answers([[v] for v in row], LADDER) for row in rows]
+    page = policy.answers([list(column) for column in zip(*rows, strict=True)], LADDER)
+    assert [[part[0] for part in one] for one in alone] != [[part[at] for part in page] for at in range(len(rows))]
+    monkeypatch.setattr(Policy, "group", lambda self, rows, outputs: [(float(len(rows)),)] * len(rows))
+    assert not is_steady(policy)
+    monkeypatch.setattr(Policy, "group", lambda self, rows, outputs: 1 / 0)
+    assert not is_steady(policy)
 
 
 def _bits(values: Any) -> Any:

@@ -1,10 +1,11 @@
-"""Single quotes that are priced in one round of the loop: each stands alone, and so does each failure."""
+"""Single quotes that are priced together, in one round: each stands alone, and so does each failure."""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ from live import NOON, endpoint
 from policies import REQUEST, tiny_policy
 
 from pipelines.serving.adapters import Drawn, Sealing
+from pipelines.serving.asked import Asked
 from pipelines.serving.endpoint import Endpoint
 from pipelines.serving.groups import Group
+from pipelines.serving.overload import Deadline
 from pipelines.serving.runtime import Policy
 from pipelines.serving.signatures import Signer, Verifier
+from pipelines.serving.views import View
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 SEALING = Sealing(Signer(KEY), Verifier([KEY.public_key()]))
@@ -77,6 +81,21 @@ def _quotes(app: Endpoint, count: int, **beside: Any) -> list[dict[str, Any]]:
     return [answer.json() for answer in answers]
 
 
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return how many requests each call of a graph was for; one whose list price is 13 no graph can price."""
+    made, group = list[int](), Policy.group
+
+    def counted(self: Policy, rows: Sequence[Sequence[Any]], outputs: Sequence[str]) -> Any:
+        made.append(len(rows))
+        if any(13.0 in row for row in rows):
+            raise RuntimeError("thirteen")
+        return group(self, rows, outputs)
+
+    monkeypatch.setattr(Policy, "group", counted)
+    return made
+
+
 def _kind(token: str) -> str:
     return str(orjson.loads(base64.urlsafe_b64decode(token.split(".")[0] + "=="))["alg"])
 
@@ -130,3 +149,105 @@ def test_no_quote_is_given_out_before_it_is_logged(policy: Policy) -> None:
     told = [answer.json() for answer in asyncio.run(run())]
     assert [record["quote_id"] for record in log.records] == [quote["quote_id"] for quote in told]
     assert all(isinstance(SEALING.verify(quote["signature"], NOON), dict) for quote in told)
+
+
+def test_a_round_is_one_call_of_the_graph(policy: Policy, calls: list[int]) -> None:
+    """Those that came while a round was priced are the next one."""
+    app = endpoint(policy, signer=SEALING, chance=CHANCE)
+    app.quoter.view()  # whether the policy is steady was asked of the graph as well
+    calls.clear()
+    _quotes(app, 8)
+    assert [8] == calls
+    _quotes(app, 1)
+    assert [8, 1] == calls
+
+
+def test_a_policy_that_is_not_steady_prices_one_by_one(policy: Policy, calls: list[int]) -> None:
+    """Its rounds share nothing but the log."""
+    log = Log()
+    app = endpoint(policy, log=log)
+    app.quoter._view = replace(app.quoter.view(), steady=False)
+    calls.clear()
+    log.group.finish(True)
+    _quotes(app, 3)
+    assert ([1, 1, 1], 3) == (calls, len(log.records))
+
+
+def test_what_no_graph_can_price_costs_the_others_nothing(policy: Policy, calls: list[int]) -> None:
+    """It gets its list price, and its neighbours of the round their own."""
+    app = endpoint(policy)
+    app.quoter.view()
+    calls.clear()
+    told = [answer.json() for answer in asyncio.run(_mixed(app, {}, {"list_price": 13.0}, {}))]
+    assert [3, 1, 1, 1] == calls
+    assert [None, "unpriceable", None] == [quote["fallback"] for quote in told]
+    assert ("13.00", told[0]["price"]) == (told[1]["price"], told[2]["price"])
+
+
+def test_a_wrong_request_does_not_join(policy: Policy, calls: list[int]) -> None:
+    """It is refused before, and the others of the round are priced without it."""
+    app = endpoint(policy)
+    app.quoter.view()
+    calls.clear()
+    answers = asyncio.run(_mixed(app, {}, {"list_price": -1}, {"u": "one"}, {}))
+    assert ([200, 422, 422, 200], [2]) == ([answer.status_code for answer in answers], calls)
+
+
+def test_a_deadline_is_ones_own(policy: Policy, calls: list[int]) -> None:
+    """Who has no time left gets the list price, and the graph is asked for the others alone."""
+    app = endpoint(policy)
+    app.quoter.view()
+    calls.clear()
+
+    async def run() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+            deadlines = ("1000", "0", "1000", "0")
+            return await asyncio.gather(
+                *(client.post("/quote", json=REQUEST, headers={"X-Deadline-Ms": d}) for d in deadlines)
+            )
+
+    told = [answer.json()["fallback"] for answer in asyncio.run(run())]
+    assert ([None, "deadline", None, "deadline"], [2]) == (told, calls)
+
+
+def test_a_round_in_which_the_policy_was_swapped(policy: Policy, tmp_path: Path) -> None:
+    """Each is priced by the policy that it began with."""
+    tiny_policy(tmp_path, "other", alpha=-2.0)
+    other = Policy.load(tmp_path)
+    app = endpoint(policy)
+
+    async def run() -> list[dict[str, Any]]:
+        quoted = []
+        for number in range(6):
+            one = (policy, other)[number % 2]
+            quoted.append(app.rounds.join(Asked(dict(REQUEST)), View.of(one, None), Deadline(None, 60.0)))
+        return [await quote for quote in quoted]
+
+    quotes = asyncio.run(run())
+    names = [orjson.loads(orjson.dumps(quote["policy"]))["name"] for quote in quotes]
+    assert ["tiny", "other"] * 3 == names
+    for quote, one in zip(quotes, (policy, other) * 3, strict=True):
+        assert one.quote([REQUEST])[0]["purchase_probability"] == quote["purchase_probability"]
+
+
+def test_who_leaves_a_round_holds_nobody_up(policy: Policy) -> None:
+    """Its quote is made and logged, and the others get theirs; the next round begins."""
+    log = Log()
+    app = endpoint(policy, log=log)
+
+    async def run() -> list[dict[str, Any]]:
+        view = app.quoter.view()
+        quoted = [app.rounds.join(Asked(dict(REQUEST)), view, Deadline(None, 60.0)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        quoted[1].cancel()
+        log.group.finish(True)
+        return [await quoted[0], await quoted[2], await app.rounds.join(Asked(dict(REQUEST)), view, Deadline(None, 9))]
+
+    quotes = asyncio.run(run())
+    assert (3, 4) == (len({quote["quote_id"] for quote in quotes}), len(log.records))
+
+
+async def _mixed(app: Endpoint, *changes: dict[str, Any]) -> list[httpx.Response]:
+    """Return the answers to requests that are sent at once, each with changes of its own."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+        return list(await asyncio.gather(*(client.post("/quote", json=REQUEST | change) for change in changes)))

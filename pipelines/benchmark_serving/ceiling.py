@@ -16,17 +16,18 @@ import orjson
 
 from pipelines.benchmark_serving.asking import singles
 from pipelines.serving.quotes import OUTPUTS
-from pipelines.serving.runtime import Policy
+from pipelines.serving.runtime import Feed, Policy
 
 
 def measured(folder: Path, seconds: float) -> dict[str, Any]:
     """Return calls per second, their times, and the processor's seconds per call."""
     policy = Policy.load(folder)
-    bodies = singles(policy.manifest)
+    bodies, feed = singles(policy.manifest), Feed.of(policy, 1)
     took: list[float] = []
 
     def call(body: bytes) -> bytes:
-        answer = policy.answer(policy.row(orjson.loads(body)["context"]), OUTPUTS)
+        feed.fill((policy.row(orjson.loads(body)["context"]),))
+        answer = [found.item() for found in policy.run(OUTPUTS, feed.named, None)]
         return orjson.dumps(dict(zip(OUTPUTS, answer, strict=True)))
 
     for body in bodies:  # the first calls allocate

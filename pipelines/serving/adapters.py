@@ -41,7 +41,7 @@ class Sealing:
         """Return a token for each quote: one signature for all of them, as it takes longer than everything else."""
         if len(quotes) > 1:
             return self.signer.page(quotes)
-        return [self.signer.sign(Facts(**quote)) for quote in quotes]
+        return [self.signer.one(quote) for quote in quotes]
 
     def verify(self, token: str, now: float) -> dict[str, Any] | str:
         """Return the facts that were signed, or why they are not to be trusted."""

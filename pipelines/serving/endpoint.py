@@ -22,13 +22,16 @@ from pipelines.serving.fields import RequestError
 from pipelines.serving.limits import Gone, Limits, parsed, read
 from pipelines.serving.overload import Deadline, busy
 from pipelines.serving.problems import MEDIA, Problem
+from pipelines.serving.quotes import too_late
 from pipelines.serving.quoting import Quoter
+from pipelines.serving.rounds import Rounds
 from pipelines.serving.sockets import Sockets
 
 if TYPE_CHECKING:
     from pipelines.serving.access import Access
     from pipelines.serving.metrics import Cells
     from pipelines.serving.overload import Gate
+    from pipelines.serving.parts import Facts
     from pipelines.serving.quoting import Page
     from pipelines.serving.views import View
 
@@ -46,7 +49,10 @@ class Endpoint(Described):
         super().__init__(quoter, gate, access, cells, limits or Limits())
         self.deadline = deadline
         self.sockets = Sockets(self, origins)
-        self.give: Give | None = None  # what sends an answer whole, if the server has such a thing
+        self.rounds = Rounds(quoter, self._keep)
+        # what sends an answer whole, and tells whether a body is here as a whole, if the server has such things
+        self.give: Give | None = None
+        self.came: Callable[[Any], bool] = lambda receive: False
         # path -> method -> route and the scope that its key needs
         self.routes: dict[str, dict[str, tuple[Route, str | None]]] = {
             "/quote": {"POST": (self.quote, "quote")},
@@ -78,7 +84,7 @@ class Endpoint(Described):
         if self.gate.refuses():  # before the body is read, which takes no place
             return _BUSY
         deadline, view = self._deadline(scope), self.quoter.view()
-        body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
+        body = parsed(await self._body(receive, self.limits.body), self.limits.depth)
         one = asked(body, view.names)
         self.gate.enter()
         try:
@@ -91,7 +97,7 @@ class Endpoint(Described):
         deadline, view = self._deadline(scope), self.quoter.view()
         self.gate.enter_page()
         try:
-            raw = await read(receive, self.limits.page_body, self.limits.body_seconds)
+            raw = await self._body(receive, self.limits.page_body)
             told = await self._page(lambda: parsed(raw, self.limits.depth), self.limits.contexts, view, deadline)
             return Answer(orjson.dumps({"quotes": told}))
         finally:
@@ -109,34 +115,29 @@ class Endpoint(Described):
         """Return the quotes of a page; `body` reads it, in its turn: the objects of many would push each other out."""
         self.gate.enter()
         try:
-            if self.parts.contexts is None:
-                async with self.gate.page_turn():
-                    made = self.quoter.page(page(body(), view.names, most), view, deadline.passed)
-            else:
+            wanted: list[Asked] | None = None
+            if self.parts.contexts is not None:
                 wanted = page(body(), view.names, most)
-                late = await self._computed(wanted, view, deadline)
-                async with self.gate.page_turn():
-                    made = self.quoter.page(wanted, view, late or deadline.passed)
-            return await self._kept(made)
+                await self._computed(wanted, view, deadline)
+            async with self.gate.page_turn():
+                wanted = page(body(), view.names, most) if wanted is None else wanted
+                if deadline.passed:
+                    too_late(wanted)
+                made = self.quoter.page(wanted, view)
+            await self._keep(made)
+            return made.quotes
         except RequestError as refused:
             raise _of_page(refused) from None
         finally:
             self.gate.leave()
 
-    async def _alone(self, one: Asked, view: View, deadline: Deadline) -> Any:
-        late = self.parts.contexts is not None and await self._computed([one], view, deadline)
-        begun = self.quoter.begun(one, view)
-        await self.gate.turn()
-        late = late or deadline.passed
-        answer = None if late else self.quoter.answer(begun, view)
-        if self.gate.inside > 1:
-            # The graph runs for all of a round, then the rest for all of them: each finds the processor's caches warm.
-            await self.gate.turn()
-        (quote,) = await self._kept(self.quoter.alone(begun, answer, view, late))
-        return quote
+    async def _alone(self, one: Asked, view: View, deadline: Deadline) -> Facts:
+        if self.parts.contexts is not None:
+            await self._computed([one], view, deadline)
+        return await self.rounds.join(one, view, deadline)
 
-    async def _kept(self, made: Page) -> list[Any]:
-        """Return quotes once they are logged and counted."""
+    async def _keep(self, made: Page) -> None:
+        """Log and count quotes, before they are given out."""
         if self.parts.log is not None:
             await self.parts.log.quoted(*made.records)
         if len(made.counted) == 1:
@@ -144,33 +145,32 @@ class Endpoint(Described):
         else:  # most of a page are counted alike
             for counted, times in Counter(made.counted).items():
                 self.cells.quote(*counted, times)
-        return made.quotes
 
-    async def _computed(self, wanted: list[Asked], view: View, deadline: Deadline) -> bool:
-        """Let the feature state compute the contexts that came as ids; return whether it was too late for one."""
+    async def _computed(self, wanted: list[Asked], view: View, deadline: Deadline) -> None:
+        """Let the feature state compute the contexts that came as ids; what it cannot in time gets the list price."""
         state = self.parts.contexts
         assert state is not None
         places = [at for at, one in enumerate(wanted) if not one.whole and one.shopper and one.item and one.session]
         if not places:
-            return False
+            return
         try:
             async with asyncio.timeout(deadline.left):
                 await state.fill([wanted[at] for at in places], view, self.quoter.clock())
         except TimeoutError:
-            return True
+            too_late(wanted)
         except RequestError as refused:
             raise RequestError(refused.field, refused.detail, places[refused.row]) from None
-        return False
 
     async def curve(self, scope: Any, receive: Any) -> Answer:
         """POST /curve: what stands behind a quote, rung by rung. It is a question, not an offer: nothing is logged."""
         deadline, view = self._deadline(scope), self.quoter.view()
-        body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
+        body = parsed(await self._body(receive, self.limits.body), self.limits.depth)
         one = asked(body, view.names)
         self.gate.enter()
         try:
-            late = self.parts.contexts is not None and await self._computed([one], view, deadline)
-            if late or one.instead is not None:
+            if self.parts.contexts is not None:
+                await self._computed([one], view, deadline)
+            if one.instead is not None:
                 raise Problem(503, "the feature state does not answer", headers={"Retry-After": "1"})
             await self.gate.turn()
             return Answer(orjson.dumps(self.quoter.curve(one, view)))
@@ -181,7 +181,7 @@ class Endpoint(Described):
         """POST /quotes/verify: whether a signed quote is to be honoured."""
         if self.parts.signer is None:
             raise Problem(404, "this endpoint signs no quotes")
-        body = parsed(await read(receive, self.limits.body, self.limits.body_seconds), self.limits.depth)
+        body = parsed(await self._body(receive, self.limits.body), self.limits.depth)
         found = self.parts.signer.verify(recording.token(body), self.quoter.clock())
         told = {"valid": False, "reason": found} if isinstance(found, str) else {"valid": True, "quote": found}
         return Answer(orjson.dumps(told))
@@ -190,7 +190,7 @@ class Endpoint(Described):
         """POST /outcomes: purchases by quote id."""
         if self.parts.log is None:
             raise Problem(404, "this endpoint keeps no decision log, so outcomes have nothing to belong to")
-        body = parsed(await read(receive, self.limits.page_body, self.limits.body_seconds), self.limits.depth)
+        body = parsed(await self._body(receive, self.limits.page_body), self.limits.depth)
         records = recording.outcomes(body, self.limits.contexts, self.quoter.clock())
         if not await self.parts.log.outcome(*records):
             raise Problem(503, "the outcomes could not be kept: send them again", headers={"Retry-After": "1"})
@@ -200,7 +200,7 @@ class Endpoint(Described):
         """POST /events: what shoppers did, for the feature state."""
         if self.parts.contexts is None:
             raise Problem(404, "no feature state is attached, so events have nowhere to go")
-        body = parsed(await read(receive, self.limits.page_body, self.limits.body_seconds), self.limits.depth)
+        body = parsed(await self._body(receive, self.limits.page_body), self.limits.depth)
         events = recording.events(body, self.limits.contexts)
         told = await self.parts.contexts.events(events, self.quoter.clock())
         return Answer(orjson.dumps({"events": told}))
@@ -215,6 +215,9 @@ class Endpoint(Described):
             return Answer(body, media, headers=pages.HEADERS)
 
         return file
+
+    async def _body(self, receive: Any, most: int) -> bytes:
+        return await read(receive, most, None if self.came(receive) else self.limits.body_seconds)
 
     def _deadline(self, scope: Any) -> Deadline:
         for name, value in scope["headers"]:

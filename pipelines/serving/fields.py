@@ -54,9 +54,24 @@ class Fields:
     listed: bool
 
     @cached_property
-    def _free(self) -> frozenset[str]:
-        """The numbers that may be missing and have no bounds."""
-        return self._missable - _CHECKED
+    def _places(self) -> dict[str, int]:
+        """Where each field stands in a row."""
+        return {name: at for at, name in enumerate((*self.numbers, *self.words))}
+
+    @cached_property
+    def _free(self) -> dict[str, int]:
+        """Where the numbers stand that have no bounds, and the words."""
+        return {name: at for name, at in self._places.items() if name not in _CHECKED}
+
+    @cached_property
+    def _blank(self) -> list[Any]:
+        """A row of a request that holds nothing."""
+        return [math.nan] * len(self.numbers) + [""] * len(self.words)
+
+    @cached_property
+    def _needed(self) -> tuple[str, ...]:
+        """The fields that are looked at where they are missing as well."""
+        return tuple(name for name in self._places if name in self.required or name == "list_price")
 
     @cached_property
     def _missable(self) -> frozenset[str]:
@@ -70,19 +85,19 @@ class Fields:
         """
         if type(request) is not dict and not isinstance(request, Mapping):
             raise RequestError(None, f"a request is an object of named fields, not {_named(request)}")
-        get, free = request.get, self._free
-        row: list[Any] = [
-            value
-            if type(value := get(name)) is float and name in free and -_HUGE <= value <= _HUGE
-            else math.nan
-            if value is None and name in free
-            else self._number(value, name)
-            for name in self.numbers
-        ]
-        row += [
-            value if type(value := get(name)) is str and value.isascii() else self._word(value, name)
-            for name in self.words
-        ]
+        row, free, places, split = self._blank.copy(), self._free, self._places, len(self.numbers)
+        for name, value in request.items():
+            kind = type(value)
+            if kind is float and (at := free.get(name, split)) < split and -_HUGE <= value <= _HUGE:
+                row[at] = value
+            elif kind is str and (at := free.get(name, -1)) >= split and value.isascii():
+                row[at] = value
+            elif value is not None and (at := places.get(name, -1)) >= 0:
+                row[at] = self._number(value, name) if at < split else self._word(value, name)
+        for name in self._needed:
+            if request.get(name) is None:
+                at = places[name]
+                row[at] = self._number(None, name) if at < split else self._word(None, name)
         return row
 
     def columns(self, rows: Sequence[Mapping[str, Any]]) -> list[list[Any]]:

@@ -39,26 +39,32 @@ class Limits:
     slow: float = 5.0
 
 
-async def read(receive: Receive, most: int, seconds: float) -> bytes:
-    """Return the body, at most `most` bytes and `seconds` long. Raises Problem or Gone."""
+async def read(receive: Receive, most: int, seconds: float | None) -> bytes:
+    """Return the body, at most `most` bytes and `seconds` long (None: it is here). Raises Problem or Gone."""
+    if seconds is None:
+        return await _read(receive, most)
     try:
         async with asyncio.timeout(seconds):
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Gone
-            body: bytes = message.get("body", b"")
-            if not message.get("more_body", False):
-                if len(body) > most:
-                    raise _too_large(most)
-                return body
-            parts = bytearray(body)
-            while message.get("more_body", False) and len(parts) <= most:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise Gone
-                parts += message.get("body", b"")
+            return await _read(receive, most)
     except TimeoutError:
         raise Problem(408, f"the body did not come within {seconds:g} s", headers={"Connection": "close"}) from None
+
+
+async def _read(receive: Receive, most: int) -> bytes:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Gone
+    body: bytes = message.get("body", b"")
+    if not message.get("more_body", False):
+        if len(body) > most:
+            raise _too_large(most)
+        return body
+    parts = bytearray(body)
+    while message.get("more_body", False) and len(parts) <= most:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
+        parts += message.get("body", b"")
     if len(parts) > most:
         raise _too_large(most)
     return bytes(parts)

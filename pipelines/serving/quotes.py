@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pipelines.serving import currencies
@@ -66,6 +66,12 @@ def told(
         "signature": None,
         "repeat": False,
     }
+
+
+def too_late(wanted: Iterable[Asked]) -> None:
+    """Let what is wanted get the list price, for the deadline is over."""
+    for one in wanted:
+        one.instead = one.instead or DEADLINE
 
 
 def again(quote: Facts, shown: Facts, token: str, view: View) -> None:

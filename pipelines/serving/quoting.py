@@ -1,8 +1,4 @@
-"""From contexts to quotes: one graph call for a page, money in minor units, chance, signatures, records.
-
-Contexts are priced one request at a time, never gathered across requests: a graph may round the last bits of a row
-otherwise in a larger batch, and a logged quote must be the same when it is replayed.
-"""
+"""From contexts to quotes: one graph call for a page or a round, money in minor units, chance, signatures, records."""
 
 from __future__ import annotations
 
@@ -11,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -19,7 +15,7 @@ from pipelines.serving import quotes
 from pipelines.serving.curves import curve
 from pipelines.serving.fields import RequestError
 from pipelines.serving.problems import Problem
-from pipelines.serving.quotes import DEADLINE, OUTPUTS, UNPRICEABLE
+from pipelines.serving.quotes import OUTPUTS, UNPRICEABLE
 from pipelines.serving.shadow import priced
 from pipelines.serving.views import View
 
@@ -27,7 +23,6 @@ if TYPE_CHECKING:
     from pipelines.serving.asked import Asked
     from pipelines.serving.disclosure import Disclosures
     from pipelines.serving.parts import Facts, Parts
-    from pipelines.serving.runtime import Policy
 
 _log = logging.getLogger("pricewright")
 
@@ -39,14 +34,6 @@ class Page:
     quotes: list[Facts]
     records: list[Facts]
     counted: list[tuple[str, str, str | None]]
-
-
-class Begun(NamedTuple):
-    """A context on its own. row: the inputs as they are fed. now: when its price was asked for."""
-
-    one: Asked
-    row: list[Any]
-    now: float
 
 
 class Quoter:
@@ -73,37 +60,34 @@ class Quoter:
                 self.parts.log.introduce(held.policy.manifest, held.policy.digest)
         return seen
 
-    def page(self, wanted: Sequence[Asked], view: View, late: bool = False) -> Page:
-        """Return the quotes of what is wanted, in one graph call; all list prices where it is too `late` for one.
+    def page(self, wanted: Sequence[Asked], view: View) -> Page:
+        """Return the quotes of a page, in one graph call and under one signature.
 
         Raises RequestError, whose `row` says which context, for a wrong type or an impossible value.
         """
         now = self.clock()
         self._prepare(wanted, now)
         columns = view.policy.columns([one.context for one in wanted])
-        answers = [None] * len(wanted) if late else self._answers(view.policy, columns)
+        answers = self._page_answers(view, columns) if any(one.instead is None for one in wanted) else _nothing(wanted)
         texts = view.texts(columns) if self._keeps else ()
-        return self._quoted(wanted, list(zip(*columns, strict=True)), answers, texts, view, now, late)
+        return self._quoted(wanted, list(zip(*columns, strict=True)), answers, texts, view, now)
 
-    def begun(self, one: Asked, view: View) -> Begun:
-        """Return a context as it will be fed. Raises RequestError."""
-        now = self.clock()
+    def row(self, one: Asked, view: View, now: float) -> list[Any]:
+        """Return a context as it will be fed, for `together`. Raises RequestError."""
         self._prepare((one,), now)
-        return Begun(one, view.policy.row(one.context), now)
+        return view.policy.row(one.context)
 
-    def answer(self, begun: Begun, view: View) -> Any:
-        """Return what the graph says of one context, or None."""
-        try:
-            return view.policy.answer(begun.row, OUTPUTS)
-        except Exception:  # whatever a graph does, a shopper sees a price
-            _log.exception("the graph of %s failed; the list price is quoted", view.facts["name"])
-            return None
+    def together(self, wanted: Sequence[Asked], rows: Sequence[list[Any]], view: View, now: float) -> Page:
+        """Return the quotes of requests that wait at the same instant, in one graph call; each has its own signature.
 
-    def alone(self, begun: Begun, answer: Any, view: View, late: bool = False) -> Page:
-        """Return the page of one quote: what most requests ask for, so it is as short as it can be."""
-        one, row, now = begun
-        texts = (view.text(row),) if self._keeps else ()
-        return self._quoted((one,), (row,), [answer], texts, view, now, late)
+        rows: as `row` gave them, at the same `now`. Where a graph is not steady, it is called for each by itself.
+        """
+        answers = _nothing(wanted)
+        asking = [at for at, one in enumerate(wanted) if one.instead is None]
+        for at, answer in zip(asking, self._answers(view, [rows[at] for at in asking]), strict=True):
+            answers[at] = answer
+        texts = [*map(view.text, rows)] if self._keeps else ()
+        return self._quoted(wanted, rows, answers, texts, view, now, alone=True)
 
     @property
     def _keeps(self) -> bool:
@@ -112,22 +96,26 @@ class Quoter:
 
     def _quoted(
         self, wanted: Sequence[Asked], rows: Sequence[Sequence[Any]], answers: list[Any],
-        inputs: Sequence[bytes], view: View, now: float, late: bool,
+        inputs: Sequence[bytes], view: View, now: float, alone: bool = False,
     ) -> Page:  # fmt: skip
-        """Return the quotes of answers. rows: inputs as they were fed. inputs: the same as JSON, where kept."""
-        texts, reason, until = self.disclosures, DEADLINE if late else UNPRICEABLE, self._valid_until(now)
+        """Return the quotes of answers.
+
+        rows: inputs as they were fed. inputs: the same as JSON, where kept. alone: each is signed by itself.
+        """
+        texts, until = self.disclosures, self._valid_until(now)
         ids = quotes.ids(len(rows), now)
         told = []
         for at, one in enumerate(wanted):
             if one.instead is not None:
-                answers[at] = None
-            told.append(quotes.told(one, rows[at], answers[at], view, one.instead or reason, ids[at], until, texts))
+                answers[at] = None  # on a page the graph was asked all the same
+            reason = one.instead or UNPRICEABLE
+            told.append(quotes.told(one, rows[at], answers[at], view, reason, ids[at], until, texts))
         names = self._pseudonyms(wanted)
         self._honour(wanted, rows, told, names, view, now)
         records: list[Facts] = []
         if inputs:
             hashes = [hashlib.blake2b(text, digest_size=16).hexdigest() for text in inputs]
-            self._sign(wanted, told, names, hashes, view, int(now) + self.validity)
+            self._sign(wanted, told, names, hashes, view, int(now) + self.validity, alone)
             if self.parts.log is not None:
                 shadows = priced(self.parts.live.shadow, [one.context for one in wanted])
                 records = [
@@ -167,12 +155,23 @@ class Quoter:
                 one.context["u"] = chance.u(one.shopper, one.item, now)
                 one.drawn = True
 
-    def _answers(self, policy: Policy, columns: list[list[Any]]) -> list[Any]:
+    def _page_answers(self, view: View, columns: list[list[Any]]) -> list[Any]:
         try:
-            return list(zip(*policy.answers(columns, OUTPUTS), strict=True))
+            return list(zip(*view.policy.answers(columns, OUTPUTS), strict=True))
         except Exception:  # whatever a graph does, a shopper sees a price
-            _log.exception("the graph of %s failed; list prices are quoted", policy.manifest.name)
+            _log.exception("the graph of %s failed; list prices are quoted", view.facts["name"])
             return [None] * len(columns[0])
+
+    def _answers(self, view: View, rows: Sequence[list[Any]]) -> list[Any]:
+        """Return what the graph says of each row: at once, unless it is not steady, or fails for them together."""
+        try:
+            if len(rows) <= 1 or view.steady:
+                return view.policy.group(rows, OUTPUTS) if rows else []
+        except Exception:
+            if len(rows) == 1:
+                _log.exception("the graph of %s failed; the list price is quoted", view.facts["name"])
+                return [None]
+        return [answer for row in rows for answer in self._answers(view, (row,))]
 
     def _pseudonyms(self, wanted: Sequence[Asked]) -> list[str | None]:
         chance, known = self.parts.chance, dict[str, str]()
@@ -203,14 +202,16 @@ class Quoter:
 
     def _sign(
         self, wanted: Sequence[Asked], told: list[Facts], names: list[str | None], hashes: list[str], view: View,
-        expires: int,
+        expires: int, alone: bool,
     ) -> None:  # fmt: skip
-        """Sign what is new; a repeat keeps the signature that it came with."""
-        if self.parts.signer is None:
+        """Sign what is new, at once or each alone; a repeat keeps the signature that it came with."""
+        signer = self.parts.signer
+        if signer is None:
             return
         new = [at for at, quote in enumerate(told) if not quote["repeat"]]
         facts = [quotes.signed(told[at], wanted[at], names[at], view, hashes[at], expires) for at in new]
-        for at, token in zip(new, self.parts.signer.sign(facts), strict=True):
+        tokens = [token for one in facts for token in signer.sign((one,))] if alone else signer.sign(facts)
+        for at, token in zip(new, tokens, strict=True):
             told[at]["signature"] = token
 
     def _valid_until(self, now: float) -> str:
@@ -218,3 +219,7 @@ class Quoter:
         if second != self._second:
             self._second, self._until = second, quotes.instant(second + self.validity)
         return self._until
+
+
+def _nothing(wanted: Sequence[Asked]) -> list[Any]:
+    return [None] * len(wanted)

@@ -111,25 +111,16 @@ class Signer:
 
     def sign(self, facts: Facts) -> str:
         """Return the token of a quote."""
-        claims = {claim: getattr(facts, name) for name, claim in _CLAIMS.items()}
-        signed = self._alone + _packed(orjson.dumps(claims))
+        return self.one({name: getattr(facts, name) for name in _CLAIMS})
+
+    def one(self, quote: Mapping[str, Any]) -> str:
+        """Return the same of the fields of `Facts`; as their caller made them, they are not looked at again."""
+        signed = _leaf(self._alone, quote)
         return (signed + b"." + _packed(self._key.sign(signed))).decode()
 
     def page(self, quotes: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Return the tokens of the quotes of a page, at least one, for one signature.
-
-        quotes: the fields of `Facts` of each; as its caller made them, they are not looked at again.
-        """
-        head = self._page
-        leaves = [
-            head
-            + _packed(orjson.dumps({
-                "jti": q["quote_id"], "exp": q["expires"], "sub": q["shopper"], "item": q["item"],
-                "price": q["price_minor"], "currency": q["currency"], "policy": q["policy_digest"],
-                "context": q["context_hash"],
-            }))
-            for q in quotes
-        ]  # fmt: skip
+        """Return the tokens of the quotes of a page, at least one, for one signature; quotes: each as for `one`."""
+        leaves = [_leaf(self._page, quote) for quote in quotes]
         root, paths = merkle.tree(leaves)
         signature = self._key.sign(root)
         return [(leaf + b"." + _packed(signature + path)).decode() for leaf, path in zip(leaves, paths, strict=True)]
@@ -180,6 +171,16 @@ def sign(facts: Facts, key: Ed25519PrivateKey) -> str:
 def verify(token: str, key: Ed25519PublicKey, now: float) -> Facts | Refused:
     """Return what a token vouches for, or why it is not honoured; a Verifier is cheaper for many."""
     return Verifier([key]).verify(token, now)
+
+
+def _leaf(head: bytes, quote: Mapping[str, Any]) -> bytes:
+    """Return the two parts of a token that are signed: `_CLAIMS`, spelled out, since it is done so often."""
+    claims = {
+        "jti": quote["quote_id"], "exp": quote["expires"], "sub": quote["shopper"], "item": quote["item"],
+        "price": quote["price_minor"], "currency": quote["currency"], "policy": quote["policy_digest"],
+        "context": quote["context_hash"],
+    }  # fmt: skip
+    return head + _packed(orjson.dumps(claims))
 
 
 def _header(key: Ed25519PublicKey, alg: str) -> bytes:

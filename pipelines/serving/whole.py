@@ -1,4 +1,4 @@
-"""Answers given whole, in one write, where uvicorn's HTTP is what sends them.
+"""Answers given whole, in one write, and requests that came whole, where uvicorn's HTTP sends and receives them.
 
 Through ASGI the head of an answer and its body are two messages, and become two packets, each of which wakes the
 caller. uvicorn also looks through every header for what must not be in one; those of the endpoint are its own.
@@ -10,6 +10,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
+
+
+def came(receive: Any) -> bool:
+    """Return whether all of a request's body is here, so that nobody has to look at the clock until it is.
+
+    receive: the ASGI callable, a method of uvicorn's cycle of one request.
+    """
+    cycle = getattr(receive, "__self__", None)
+    return type(cycle) is RequestResponseCycle and not cycle.more_body
 
 
 def give(send: Any, status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes) -> bool:

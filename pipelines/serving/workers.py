@@ -100,7 +100,7 @@ def serve(application: Endpoint, sockets: socket.socket, settings: Settings) -> 
             else:
                 self.should_exit = True
 
-    application.give = whole.give
+    application.give, application.came = whole.give, whole.came
     config = uvicorn.Config(
         application,
         http="httptools",

@@ -1,0 +1,90 @@
+"""Requests that wait at the same moment are priced together: one graph call, and one group of the log.
+
+Nobody waits for company: a round is what came in while the one before it was priced and logged, and a request that
+finds nobody there is priced at once. Each still stands alone: what is wrong with one is found before it joins, each has
+a deadline and a signature of its own, and where a round fails, everyone in it is priced by themselves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipelines.serving.quotes import too_late
+
+if TYPE_CHECKING:
+    from pipelines.serving.asked import Asked
+    from pipelines.serving.overload import Deadline
+    from pipelines.serving.parts import Facts
+    from pipelines.serving.quoting import Page, Quoter
+    from pipelines.serving.views import View
+
+# Turns of the event loop between two rounds, some microseconds each: answers are written and callers who ask again at
+# once are heard, so that they are all in the next round and not in many small ones.
+_TURNS = 4
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """One who waits. row: the context as it is fed."""
+
+    one: Asked
+    row: list[Any]
+    view: View
+    deadline: Deadline
+    quote: asyncio.Future[Facts]
+
+
+class Rounds:
+    """The rounds of one worker. keep: logs and counts quotes, which are given out once it is done."""
+
+    def __init__(self, quoter: Quoter, keep: Callable[[Page], Awaitable[None]]) -> None:
+        self.quoter, self.keep = quoter, keep
+        self._waiting: list[_Waiting] = []
+        self._now = 0.0  # the instant of the next round
+        self._task: asyncio.Task[None] | None = None
+
+    def join(self, one: Asked, view: View, deadline: Deadline) -> asyncio.Future[Facts]:
+        """Take a place in the next round; what is returned is its quote. Raises RequestError."""
+        loop = asyncio.get_running_loop()
+        if not self._waiting:
+            self._now = self.quoter.clock()
+        quote: asyncio.Future[Facts] = loop.create_future()
+        self._waiting.append(_Waiting(one, self.quoter.row(one, view, self._now), view, deadline, quote))
+        if self._task is None:
+            self._task = loop.create_task(self._rounds())  # it begins once all that came in meanwhile were heard
+        return quote
+
+    async def _rounds(self) -> None:
+        try:
+            while self._waiting:
+                waiting, self._waiting = self._waiting, []
+                await self._round(waiting, self._now)
+                for _ in range(_TURNS):
+                    await asyncio.sleep(0)
+        finally:
+            self._task = None
+
+    async def _round(self, waiting: Sequence[_Waiting], now: float) -> None:
+        while waiting:  # of several policies while one takes the place of another
+            view = waiting[0].view
+            await self._price([w for w in waiting if w.view is view], view, now)
+            waiting = [w for w in waiting if w.view is not view]
+
+    async def _price(self, waiting: Sequence[_Waiting], view: View, now: float) -> None:
+        too_late(w.one for w in waiting if w.deadline.passed)
+        try:
+            page = self.quoter.together([w.one for w in waiting], [w.row for w in waiting], view, now)
+            await self.keep(page)
+        except Exception as error:
+            if len(waiting) > 1:
+                for w in waiting:
+                    await self._price((w,), view, now)
+            elif not waiting[0].quote.done():
+                waiting[0].quote.set_exception(error)
+            return
+        for w, quote in zip(waiting, page.quotes, strict=True):
+            if not w.quote.done():  # its caller may be gone
+                w.quote.set_result(quote)
