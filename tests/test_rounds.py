@@ -247,6 +247,41 @@ def test_who_leaves_a_round_holds_nobody_up(policy: Policy) -> None:
     assert (3, 4) == (len({quote["quote_id"] for quote in quotes}), len(log.records))
 
 
+def test_a_log_that_hangs_holds_up_its_own_round(policy: Policy) -> None:
+    """Who comes later is priced, logged and answered; the round before is answered once its log is heard of."""
+    log = Log()
+    app, hanging = endpoint(policy, log=log), log.group
+
+    async def run() -> list[dict[str, Any]]:
+        view = app.quoter.view()
+        first = app.rounds.join(Asked(dict(REQUEST)), view, Deadline(None, 60.0))
+        await asyncio.sleep(0.01)
+        log.group = Group.lost()  # the disk is given up
+        second = await app.rounds.join(Asked(dict(REQUEST)), view, Deadline(None, 60.0))
+        assert not first.done()
+        hanging.finish(True)
+        return [await first, second]
+
+    quotes = asyncio.run(run())
+    assert [record["quote_id"] for record in log.records] == [quote["quote_id"] for quote in quotes]
+    assert [None, None] == [quote["fallback"] for quote in quotes]
+
+
+def test_nobody_is_left_waiting(policy: Policy) -> None:
+    """Where a round is cut off, as at the end of a server in a hurry, those who wait are told so."""
+    app = endpoint(policy, log=Log())
+
+    async def run() -> None:
+        quote = app.rounds.join(Asked(dict(REQUEST)), app.quoter.view(), Deadline(None, 60.0))
+        await asyncio.sleep(0.01)
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await quote
+
+    asyncio.run(run())
+
+
 async def _mixed(app: Endpoint, *changes: dict[str, Any]) -> list[httpx.Response]:
     """Return the answers to requests that are sent at once, each with changes of its own."""
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:

@@ -87,10 +87,10 @@ class Fields:
             raise RequestError(None, f"a request is an object of named fields, not {_named(request)}")
         row, free, places, split = self._blank.copy(), self._free, self._places, len(self.numbers)
         for name, value in request.items():
-            kind = type(value)
-            if kind is float and (at := free.get(name, split)) < split and -_HUGE <= value <= _HUGE:
-                row[at] = value
-            elif kind is str and (at := free.get(name, -1)) >= split and value.isascii():
+            at = free.get(name, -1)
+            if (type(value) is float and 0 <= at < split and -_HUGE <= value <= _HUGE) or (
+                type(value) is str and at >= split and value.isascii()
+            ):
                 row[at] = value
             elif value is not None and (at := places.get(name, -1)) >= 0:
                 row[at] = self._number(value, name) if at < split else self._word(value, name)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # Turns of the event loop between two rounds, some microseconds each: answers are written and callers who ask again at
 # once are heard, so that they are all in the next round and not in many small ones.
 _TURNS = 4
+_LONGEST = 0.02  # seconds that the next round waits for the log of the one before: a disk that hangs holds up its own
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ class Rounds:
         self._waiting: list[_Waiting] = []
         self._now = 0.0  # the instant of the next round
         self._task: asyncio.Task[None] | None = None
+        self._running = set[asyncio.Task[None]]()
 
     def join(self, one: Asked, view: View, deadline: Deadline) -> asyncio.Future[Facts]:
         """Take a place in the next round; what is returned is its quote. Raises RequestError."""
@@ -58,20 +60,29 @@ class Rounds:
         return quote
 
     async def _rounds(self) -> None:
+        loop = asyncio.get_running_loop()
         try:
             while self._waiting:
                 waiting, self._waiting = self._waiting, []
-                await self._round(waiting, self._now)
+                one = loop.create_task(self._round(waiting, self._now))
+                self._running.add(one)
+                one.add_done_callback(self._running.discard)
+                await asyncio.wait((one,), timeout=_LONGEST)
                 for _ in range(_TURNS):
                     await asyncio.sleep(0)
         finally:
             self._task = None
 
     async def _round(self, waiting: Sequence[_Waiting], now: float) -> None:
-        while waiting:  # of several policies while one takes the place of another
-            view = waiting[0].view
-            await self._price([w for w in waiting if w.view is view], view, now)
-            waiting = [w for w in waiting if w.view is not view]
+        try:
+            left = waiting
+            while left:  # of several policies while one takes the place of another
+                view = left[0].view
+                await self._price([w for w in left if w.view is view], view, now)
+                left = [w for w in left if w.view is not view]
+        finally:
+            for w in waiting:  # where the loop is about to end
+                w.quote.cancel()
 
     async def _price(self, waiting: Sequence[_Waiting], view: View, now: float) -> None:
         too_late(w.one for w in waiting if w.deadline.passed)
