@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The modules of `pipelines` that price live traffic; the model carries them, so it serves from any folder.
 SHIPPED = (
     "__init__", "demand", "errors", "files", "graph", "manifest", "policy", "pricing",
-    "serving/__init__", "serving/anatomy", "serving/fields", "serving/packed", "serving/runtime",
+    "serving/__init__", "serving/anatomy", "serving/fields", "serving/packed", "serving/runtime", "serving/steady",
 )  # fmt: skip
 _REQUIREMENTS = ("mlflow", "numpy", "onnxruntime", "pandas")
 _QUOTE_WORDS = ("currency", "guardrail", "fallback", "policy", "digest")

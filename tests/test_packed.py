@@ -15,9 +15,7 @@ from pipelines import graph
 from pipelines.errors import InputError
 from pipelines.manifest import GRAPH
 from pipelines.policy import KNOTS, LADDER, QUOTE, TERMS_OF_SALE
-from pipelines.serving import runtime
 from pipelines.serving.anatomy import OddGraphError, inspect
-from pipelines.serving.golden import is_steady
 from pipelines.serving.packed import NUMBERS, inputs, packed
 from pipelines.serving.runtime import Policy
 
@@ -69,21 +67,6 @@ def test_a_context_gets_the_same_answer_whatever_it_is_priced_with(tiny: Path) -
             columns = [list(column) for column in zip(*[rows[at] for at in chosen], strict=True)]
             page = zip(*policy.answers(columns, OUTPUTS), strict=True)
             assert [ladders[at] for at in chosen] == [_bits([*answer]) for answer in page]
-
-
-def test_whether_a_policy_is_steady(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Run with as many rows as there are requests it is not: that is why one more is taken where they are odd."""
-    policy = Policy.load(tiny)
-    assert is_steady(policy)
-    monkeypatch.setattr(runtime, "_even", lambda rows: rows)
-    rows = [policy.row(context) for context in _contexts(200)]
-    alone = [policy.answers([[v] for v in row], LADDER) for row in rows]
-    page = policy.answers([list(column) for column in zip(*rows, strict=True)], LADDER)
-    assert [[part[0] for part in one] for one in alone] != [[part[at] for part in page] for at in range(len(rows))]
-    monkeypatch.setattr(Policy, "group", lambda self, rows, outputs: [(float(len(rows)),)] * len(rows))
-    assert not is_steady(policy)
-    monkeypatch.setattr(Policy, "group", lambda self, rows, outputs: 1 / 0)
-    assert not is_steady(policy)
 
 
 def _bits(values: Any) -> Any:

@@ -154,7 +154,7 @@ def test_no_quote_is_given_out_before_it_is_logged(policy: Policy) -> None:
 def test_a_round_is_one_call_of_the_graph(policy: Policy, calls: list[int]) -> None:
     """Those that came while a round was priced are the next one."""
     app = endpoint(policy, signer=SEALING, chance=CHANCE)
-    app.quoter.view()  # whether the policy is steady was asked of the graph as well
+    assert policy.steady  # which asks the graph as well
     calls.clear()
     _quotes(app, 8)
     assert [8] == calls
@@ -163,20 +163,23 @@ def test_a_round_is_one_call_of_the_graph(policy: Policy, calls: list[int]) -> N
 
 
 def test_a_policy_that_is_not_steady_prices_one_by_one(policy: Policy, calls: list[int]) -> None:
-    """Its rounds share nothing but the log."""
-    log = Log()
-    app = endpoint(policy, log=log)
-    app.quoter._view = replace(app.quoter.view(), steady=False)
+    """Its rounds share nothing but the log, and neither do its pages."""
+    log, unsteady = Log(), replace(policy)
+    vars(unsteady)["steady"] = False
+    app = endpoint(unsteady, log=log)
     calls.clear()
     log.group.finish(True)
     _quotes(app, 3)
     assert ([1, 1, 1], 3) == (calls, len(log.records))
+    (page,) = asyncio.run(_sent(app, "/quotes", {"contexts": [REQUEST, REQUEST | {"list_price": 13.0}]}))
+    assert [None, "unpriceable"] == [quote["fallback"] for quote in page.json()["quotes"]]
+    assert [1, 1] == calls[3:]
 
 
 def test_what_no_graph_can_price_costs_the_others_nothing(policy: Policy, calls: list[int]) -> None:
     """It gets its list price, and its neighbours of the round their own."""
     app = endpoint(policy)
-    app.quoter.view()
+    assert policy.steady
     calls.clear()
     told = [answer.json() for answer in asyncio.run(_mixed(app, {}, {"list_price": 13.0}, {}))]
     assert [3, 1, 1, 1] == calls
@@ -187,7 +190,7 @@ def test_what_no_graph_can_price_costs_the_others_nothing(policy: Policy, calls:
 def test_a_wrong_request_does_not_join(policy: Policy, calls: list[int]) -> None:
     """It is refused before, and the others of the round are priced without it."""
     app = endpoint(policy)
-    app.quoter.view()
+    assert policy.steady
     calls.clear()
     answers = asyncio.run(_mixed(app, {}, {"list_price": -1}, {"u": "one"}, {}))
     assert ([200, 422, 422, 200], [2]) == ([answer.status_code for answer in answers], calls)
@@ -196,7 +199,7 @@ def test_a_wrong_request_does_not_join(policy: Policy, calls: list[int]) -> None
 def test_a_deadline_is_ones_own(policy: Policy, calls: list[int]) -> None:
     """Who has no time left gets the list price, and the graph is asked for the others alone."""
     app = endpoint(policy)
-    app.quoter.view()
+    assert policy.steady
     calls.clear()
 
     async def run() -> list[httpx.Response]:
@@ -282,7 +285,45 @@ def test_nobody_is_left_waiting(policy: Policy) -> None:
     asyncio.run(run())
 
 
+def test_what_one_loop_left_does_not_go_on_in_the_next(policy: Policy) -> None:
+    """Who still waited when a loop ended is gone; a round of the next loop has an instant of its own."""
+    log, clock = Log(), [NOON]
+    app = endpoint(policy, clock=lambda: clock[0], log=log)
+
+    async def join() -> asyncio.Future[dict[str, Any]]:
+        return app.rounds.join(Asked(dict(REQUEST)), app.quoter.view(), Deadline(None, 60.0))
+
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(join())  # and its round has not begun
+    loop.close()
+    log.group.finish(True)
+    clock[0] += 60
+
+    async def again() -> dict[str, Any]:
+        return await (await join())
+
+    quote = asyncio.run(again())
+    assert [(quote["quote_id"], NOON + 60)] == [(record["quote_id"], record["time"]) for record in log.records]
+
+
+def test_a_round_in_which_one_fails_is_logged_once_and_together(policy: Policy) -> None:
+    """Whoever can be quoted is, in one group of the log."""
+    log = Log()
+    groups: list[int] = []
+    quoted = log.quoted
+    log.quoted = lambda *records: (groups.append(len(records)), quoted(*records))[1]  # type: ignore[method-assign,func-returns-value]
+    log.group.finish(True)
+    answers = asyncio.run(_asked(endpoint(policy, signer=Choosy("i2"), log=log), 4))
+    assert ([200, 200, 500, 200], [3]) == ([answer.status_code for answer in answers], groups)
+    assert ["i0", "i1", "i3"] == [record["item"] for record in log.records]
+
+
+async def _sent(app: Endpoint, path: str, *bodies: dict[str, Any]) -> list[httpx.Response]:
+    """Return the answers to requests that are sent at once."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+        return list(await asyncio.gather(*(client.post(path, json=body) for body in bodies)))
+
+
 async def _mixed(app: Endpoint, *changes: dict[str, Any]) -> list[httpx.Response]:
     """Return the answers to requests that are sent at once, each with changes of its own."""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
-        return list(await asyncio.gather(*(client.post("/quote", json=REQUEST | change) for change in changes)))
+    return await _sent(app, "/quote", *(REQUEST | change for change in changes))

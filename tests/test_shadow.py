@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from policies import REQUEST, tiny_policy
@@ -37,5 +38,21 @@ def test_what_a_shadow_cannot_price(shadow: Placed) -> None:
     def fails(_: object) -> None:
         raise RuntimeError("broken")
 
-    broken = Placed(SimpleNamespace(quote=fails), "8", Path(), 0.0)
+    broken = Placed(SimpleNamespace(quote=fails, steady=True), "8", Path(), 0.0)
     assert [None, None] == priced(broken, [REQUEST, REQUEST])
+
+
+def test_a_graph_that_fails_for_one_of_a_round(shadow: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of the round keep theirs; a page, which is long, loses its shadow as a whole."""
+    group = Policy.group
+
+    def fails(self: Policy, rows: Any, outputs: Any) -> Any:
+        if any(13.0 in row for row in rows):
+            raise RuntimeError("thirteen")
+        return group(self, rows, outputs)
+
+    monkeypatch.setattr(Policy, "group", fails)
+    monkeypatch.setattr(Policy, "answers", lambda self, columns, outputs: 1 / 0)
+    told = priced(shadow, [REQUEST, REQUEST | {"list_price": 13.0}, REQUEST])
+    assert [22.5, None, 22.5] == [one and one["price"] for one in told]
+    assert [None] * 65 == priced(shadow, [REQUEST] * 65)

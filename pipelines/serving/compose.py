@@ -55,7 +55,11 @@ def parts(settings: Settings) -> Parts:
         signer=signer,
         log=log,
         checks={"self-test": lambda: prices(live)},
-        worries={"policy": lambda: _refused(live), "signature": lambda: _unsigned(live)},
+        worries={
+            "policy": lambda: _refused(live),
+            "signature": lambda: _unsigned(live),
+            "rounds": lambda: _unsteady(live),
+        },
         gauges=_gauges(live) | (log.gauges() if log is not None else {}),
         start=(_in_thread(live.start),) if follows else (),
         stop=((_in_thread(live.stop),) if follows else ()) + ((_in_thread(log.log.close),) if log is not None else ()),
@@ -128,6 +132,12 @@ def _refused(live: swap.Live) -> str | None:
 
 def _unsigned(live: swap.Live) -> str | None:
     return None if is_signed(live) else "what quotes is not signed: see `python -m pipelines.promote` and --policy"
+
+
+def _unsteady(live: swap.Live) -> str | None:
+    if live.current is None or live.current.policy.steady:
+        return None
+    return "on this processor the policy does not answer the same alone and beside others: it prices one by one, slower"
 
 
 def _gauges(live: swap.Live) -> dict[str, Callable[[], float]]:

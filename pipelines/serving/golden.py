@@ -6,14 +6,13 @@ A policy that answers otherwise on another machine or another release of ONNX Ru
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from pipelines.manifest import Field, Manifest
-from pipelines.policy import QUOTE
 from pipelines.serving.runtime import ANSWERS, Policy
 
 GOLDEN = "golden.json"
@@ -69,26 +68,6 @@ def failure(policy: Policy, golden: Mapping[str, Any]) -> str | None:
             if name not in was or not _same(name, was[name], now[name]):
                 return f"golden quote {number}: {name} is {now[name]!r} instead of {was.get(name)!r}"
     return None
-
-
-def is_steady(policy: Policy) -> bool:
-    """Return whether a policy says of each of its golden contexts the same alone and beside others, to the last bit.
-
-    Then requests that wait at the same moment may be priced together: whichever they were, a quote is the one that its
-    record gives when it is replayed. False too where the graph fails.
-    """
-    asked = contexts(policy.manifest)
-    try:
-        rows = [policy.row({name: value for name, value in one.items() if value is not None}) for one in asked]
-        alone = [policy.answer(row, QUOTE) for row in rows]
-        beside = policy.group(rows, QUOTE), [*reversed(policy.group(rows[::-1], QUOTE))]
-    except Exception:  # whatever it is, each request finds out for itself
-        return False
-    return all(_bits(one) == _bits(other) for group in beside for one, other in zip(alone, group, strict=True))
-
-
-def _bits(answer: Sequence[Any]) -> list[Any]:
-    return [value.hex() if isinstance(value, float) else value for value in answer]
 
 
 def _answers(policy: Policy, asked: list[dict[str, Any]]) -> list[dict[str, Any]]:

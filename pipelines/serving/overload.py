@@ -11,12 +11,12 @@ from pipelines.serving.problems import Problem
 
 
 class Gate:
-    """Lets requests price one after the other, first come first served, and holds at most `most` of them.
+    """Lets requests in that are to be priced, and holds at most `most` of them.
 
     Pricing takes the one thread of its worker, so arrivals would pile up unseen where the event loop keeps them. Here
-    they take a place, which costs microseconds, before they wait for their turn in the loop's next round: whoever finds
-    no place is told to come again, at once, and nobody who has one waits longer than `most` requests take. `pages` of
-    them may be pages, of which one is priced in a round.
+    they take a place, which costs microseconds, before they wait for a graph: whoever finds no place is told to come
+    again, at once, and nobody who has one waits longer than `most` requests take. `pages` of them may be pages, of
+    which one is priced between two turns of the loop.
     """
 
     def __init__(self, most: int, pages: int) -> None:
@@ -53,14 +53,14 @@ class Gate:
         self.pages_inside -= 1
 
     async def turn(self) -> None:
-        """Wait for one's turn."""
-        await _NEXT_ROUND
+        """Let the loop turn once, so that those who are to be refused are told so."""
+        await _NEXT_TURN
 
     @asynccontextmanager
     async def page_turn(self) -> AsyncIterator[None]:
         """Wait for a page's turn, and let no other page have one until this one is done."""
         async with self._page:
-            await _NEXT_ROUND
+            await _NEXT_TURN
             yield
 
 
@@ -69,14 +69,14 @@ def busy() -> Problem:
     return Problem(503, "as many requests as can be priced in time are waiting", headers={"Retry-After": "1"})
 
 
-class _Round:
-    """The event loop's next round, to be awaited: cheaper than a future, of which nobody would tell anything."""
+class _Turn:
+    """The event loop's next turn, to be awaited: cheaper than a future, of which nobody would tell anything."""
 
     def __await__(self) -> Generator[None, None, None]:
         yield
 
 
-_NEXT_ROUND = _Round()
+_NEXT_TURN = _Turn()
 
 
 class Deadline:

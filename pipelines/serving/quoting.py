@@ -68,9 +68,13 @@ class Quoter:
         now = self.clock()
         self._prepare(wanted, now)
         columns = view.policy.columns([one.context for one in wanted])
-        answers = self._page_answers(view, columns) if any(one.instead is None for one in wanted) else _nothing(wanted)
+        rows = list(zip(*columns, strict=True))
+        if all(one.instead is not None for one in wanted):
+            answers = _nothing(wanted)
+        else:
+            answers = self._page_answers(view, columns) if view.policy.steady else self._answers(view, rows)
         texts = view.texts(columns) if self._keeps else ()
-        return self._quoted(wanted, list(zip(*columns, strict=True)), answers, texts, view, now)
+        return self._quoted(wanted, rows, answers, texts, view, now)
 
     def row(self, one: Asked, view: View, now: float) -> list[Any]:
         """Return a context as it will be fed, for `together`. Raises RequestError."""
@@ -162,10 +166,10 @@ class Quoter:
             _log.exception("the graph of %s failed; list prices are quoted", view.facts["name"])
             return [None] * len(columns[0])
 
-    def _answers(self, view: View, rows: Sequence[list[Any]]) -> list[Any]:
+    def _answers(self, view: View, rows: Sequence[Sequence[Any]]) -> list[Any]:
         """Return what the graph says of each row: at once, unless it is not steady, or fails for them together."""
         try:
-            if len(rows) <= 1 or view.steady:
+            if len(rows) <= 1 or view.policy.steady:
                 return view.policy.group(rows, OUTPUTS) if rows else []
         except Exception:
             if len(rows) == 1:

@@ -21,6 +21,7 @@ from pipelines.manifest import GRAPH, Manifest
 from pipelines.policy import QUOTE
 from pipelines.serving.fields import Fields
 from pipelines.serving.packed import NUMBERS, inputs, packed
+from pipelines.serving.steady import is_steady
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -144,6 +145,11 @@ class Policy:
         return run
 
     @cached_property
+    def steady(self) -> bool:
+        """Whether requests may be priced together (`is_steady`); ask it once before the policy prices."""
+        return is_steady(self)
+
+    @cached_property
     def digest(self) -> str:
         """What quotes call this graph: the first 12 hexadecimal digits of its SHA-256."""
         return self.manifest.graph_sha256[:12]
@@ -226,9 +232,9 @@ class Policy:
 def _even(rows: int) -> int:
     """Return how many rows a graph is run with for so many requests: the next even number.
 
-    ONNX Runtime takes the `exp` of doubles in pairs, and of one that is left over by another formula, whose last bit
-    may differ. Of an even number of rows nothing is left over, however many rungs there are: so a request gets the same
-    answer alone, beside others and on a page. `golden.is_steady` looks whether that is so.
+    ONNX Runtime takes the `exp` of doubles in pairs, and of one that is left over by another formula, whose last digits
+    differ. Of an even number of rows nothing is left over, however many rungs there are: so a request gets the same
+    answer alone, beside others and on a page. `Policy.steady` looks whether that is so.
     """
     return rows + rows % 2
 

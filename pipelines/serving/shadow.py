@@ -13,6 +13,8 @@ from pipelines.errors import InputError
 if TYPE_CHECKING:
     from pipelines.serving.parts import Placed
 
+_FEW = 64  # requests that are tried one by one where the graph fails for them together; a page is not
+
 
 def priced(shadow: Placed | None, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any] | None]:
     """Return digest, price and propensity of the shadow for each request; None where it has none for it.
@@ -24,12 +26,10 @@ def priced(shadow: Placed | None, rows: Sequence[Mapping[str, Any]]) -> list[dic
         return [None] * len(rows)
     try:
         return [_told(quote) for quote in shadow.policy.quote(rows)]
-    except InputError:
-        if len(rows) == 1:
-            return [None]
+    except Exception as error:
+        if len(rows) == 1 or (len(rows) > _FEW and not isinstance(error, InputError)):  # it would fail for each row
+            return [None] * len(rows)
         return [alone for row in rows for alone in priced(shadow, [row])]
-    except Exception:  # of the runtime: a graph that fails here would fail for each row
-        return [None] * len(rows)
 
 
 def _told(quote: Mapping[str, Any]) -> dict[str, Any]:

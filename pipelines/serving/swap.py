@@ -34,6 +34,10 @@ class Placed:
     folder: Path
     since: float  # seconds since 1970
 
+    def __post_init__(self) -> None:
+        """Look now whether it is steady, and not while a first request waits."""
+        _ = self.policy.steady
+
 
 class Place:
     """One place for a policy, filled by a pointer: the champion's, or a shadow's that nobody is shown.

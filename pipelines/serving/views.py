@@ -13,7 +13,6 @@ import orjson
 
 from pipelines.policy import fallback_price
 from pipelines.serving import currencies
-from pipelines.serving.golden import is_steady
 
 if TYPE_CHECKING:
     from pipelines.serving.runtime import Policy
@@ -27,8 +26,7 @@ class View:
     columns of `Policy.columns`, or a `Policy.row`, into that order. personal: which of them are personal data. switch,
     least, most, cost, chance, list_price: the places of the terms of sale. rungs: the ladder in words, and last, where
     an index of -1 finds it, that there is none; meant: likewise as multipliers, last the one of last resort. alone: it
-    has one price only, so nothing decides. explores: chance may decide. steady: whatever a context is priced with, its
-    answer is the same (`golden.is_steady`).
+    has one price only, so nothing decides. explores: chance may decide.
     """
 
     policy: Policy
@@ -54,7 +52,6 @@ class View:
     chance: int
     alone: bool
     explores: bool
-    steady: bool
 
     @classmethod
     def of(cls, policy: Policy, version: str | None) -> Self:
@@ -86,7 +83,6 @@ class View:
             chance=place["u"],
             alone=len(manifest.terms.ladder) == 1,
             explores=manifest.terms.guardrails.exploration > 0,
-            steady=is_steady(policy),
         )
 
     def texts(self, columns: Sequence[Sequence[Any]]) -> list[bytes]:
