@@ -72,6 +72,6 @@ $(BIN)/.extras: $(BIN)/.installed requirements-extras.lock
 	@touch $@
 
 clean:  ## forget what the pipeline made (not the incumbent, not the ledger)
-	rm -rf data/raw data/truth data/clean data/quarantine data/offers data/quality models/overlap models/baselines models/trained \
-		models/candidates models/scorecards models/plots models/choice.json models/champion.json models/policy.* \
+	rm -rf data/raw data/truth data/clean data/quarantine data/offers data/quality models/overlap models/baselines models/prepared \
+		models/trained models/candidates models/scorecards models/plots models/choice.json models/champion.json models/policy.* \
 		models/report.html models/registered.json

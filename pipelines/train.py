@@ -16,47 +16,31 @@ import numpy as np
 from pipelines import tracking
 from pipelines.candidates.controls import Controls
 from pipelines.candidates.damping import damp
-from pipelines.candidates.learning import Learned, learn, weighted
+from pipelines.candidates.learning import Learned, learned, readings
+from pipelines.candidates.prepared import OFFERS, asked, read_readings, read_window
 from pipelines.config import Config, stage
 from pipelines.errors import InputError
-from pipelines.files import digest_folder, read_table, replacing, write_json
-from pipelines.logging_policy import FOLDER, judged
+from pipelines.files import digest_folder, replacing, write_json
+from pipelines.logging_policy import judged
 from pipelines.tables import OffersInfo
 
 if TYPE_CHECKING:
     import pandas as pd
 
-OFFERS = Path("data/offers")
-_ABOUT_OFFERS = ("offer_id", "multiplier", "rung", "list_price", "unit_cost", "bought")
 
-
-def read_window(name: str, info: OffersInfo) -> pd.DataFrame:
-    """Return what a candidate may read of a window: context, offer, outcome, and how its price came about."""
-    path = OFFERS / f"{name}.parquet"
-    flags = ("randomised",) if info.anchored else ()
-    window = read_table(path, list(dict.fromkeys((*info.numeric, *info.categorical, *_ABOUT_OFFERS, *flags))))
-    if window.empty:
-        raise InputError(f"{path} has no offers: nothing can be learned; widen the source's time or the split")
-    shown = read_table(FOLDER / "offers.parquet").query("window == @name")
-    if not np.array_equal(shown["offer_id"].to_numpy(object), window["offer_id"].to_numpy(object)):
-        raise InputError(f"{FOLDER / 'offers.parquet'} speaks of other offers than {path}: run `dvc repro`")
-    columns = ["propensity", "usual", "shock"]
-    return weighted(window.assign(**{c: shown[c].to_numpy(float) for c in columns}))
-
-
-def write(folder: Path, learned: Learned, fit: pd.DataFrame, select: pd.DataFrame, about: dict[str, Any]) -> float:
+def write(folder: Path, found: Learned, fit: pd.DataFrame, select: pd.DataFrame, about: dict[str, Any]) -> float:
     """Write trial/ and demand/, both damped as the select window bears out; return the share of deviation believed."""
     import pandas as pd
 
-    trial, demand = damp(learned.trial, learned.demand, judged(fit), judged(select))
+    trial, demand = damp(found.trial, found.demand, judged(fit), judged(select))
     for name, one in {"trial": trial, "demand": demand}.items():
         with replacing(folder / name) as draft:
             one.save(draft)
-            curves = pd.DataFrame(learned.history)
+            curves = pd.DataFrame(found.history)
             curves.insert(0, "step", np.arange(len(curves)))
             curves.to_csv(draft / "history.csv", index=False)
-            told = {"shape": learned.shape, "shape_losses": learned.shape_losses, "damping": trial.share}
-            write_json(draft / "about.json", {**about, **told, "settled": asdict(learned.settled)})
+            told = {"shape": found.shape, "shape_losses": found.shape_losses, "damping": trial.share}
+            write_json(draft / "about.json", {**about, **told, "settled": asdict(found.settled)})
     return trial.share
 
 
@@ -66,9 +50,12 @@ def main(cfg: Config) -> None:
         raise InputError("train: which candidate? e.g. python -m pipelines.train candidate=gbm")
     name, settings, info = cfg.candidate, cfg.model[cfg.candidate], OffersInfo.read(OFFERS / "offers.json")
     fit, select = (read_window(window, info) for window in ("fit", "select"))
-    started, columns = time.perf_counter(), (info.numeric, info.categorical)
-    learned = learn(fit, select, columns, info.ladder, settings, cfg.seed, Controls.of(info, fit))
-    seconds, best = time.perf_counter() - started, min(learned.history["select_log_loss"])
+    started, controls = time.perf_counter(), Controls.of(info, fit)
+    found = read_readings(name, asked(settings, info, cfg.seed))
+    if found is None:  # other settings were given here than to `prepare`
+        found = readings(fit, select, (info.numeric, info.categorical), info.ladder, settings, cfg.seed, controls)
+    result = learned(found, fit, select, settings, cfg.seed, controls)
+    seconds, best = time.perf_counter() - started, min(result.history["select_log_loss"])
     folder, rows = Path("models/candidates") / name, {"fit": len(fit), "select": len(select)}
     about = {
         "candidate": name,
@@ -77,14 +64,14 @@ def main(cfg: Config) -> None:
         "settings": asdict(settings),
         "rows": rows,
     }
-    damping = write(folder, learned, fit, select, about)
+    damping = write(folder, result, fit, select, about)
     digests = {part: digest_folder(folder / part) for part in ("trial", "demand")}
     write_json(Path("models/trained") / f"{name}.json", digests)  # by which `ensemble` sees that something changed
     tracking.start(cfg)
     with tracking.candidate_run(cfg, name, info.sha256, digests["demand"]):
-        tracking.log_learning(learned.history, rows)
+        tracking.log_learning(result.history, rows)
     print(
-        f"train {name}: log loss {best:.4f} on the select window ({learned.shape}, {damping:.0%} of the personal "
+        f"train {name}: log loss {best:.4f} on the select window ({result.shape}, {damping:.0%} of the personal "
         f"deviation believed), learned in {seconds:.0f} s -> {folder}"
     )
 

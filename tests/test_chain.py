@@ -133,6 +133,10 @@ def test_one_candidates_settings_rerun_that_candidate_alone(project: Path) -> No
     changed = json.loads(_run("dvc status --json", project))
     path.write_text(before)
     assert {"train@gbm"} == set(changed)
+    path.write_text(before.replace("terms: ", "terms: 1"))
+    changed = json.loads(_run("dvc status --json", project))
+    path.write_text(before)
+    assert {"prepare", "train@gbm"} == set(changed)
 
 
 def test_a_guardrail_never_retrains(project: Path) -> None:
@@ -143,7 +147,9 @@ def test_a_guardrail_never_retrains(project: Path) -> None:
     changed = set(json.loads(_run("dvc status --json", project)))
     path.write_text(before)
     assert {"baselines", "certify", *(f"export@{name}" for name in CONTENDERS)} <= changed
-    assert not any(name.startswith(("train", "ensemble", "overlap", "features", "ingest")) for name in changed)
+    assert not any(
+        name.startswith(("train", "prepare", "ensemble", "overlap", "features", "ingest")) for name in changed
+    )
 
 
 def test_features_and_candidates_do_not_read_the_truth(project: Path, tmp_path: Path) -> None:
@@ -153,9 +159,12 @@ def test_features_and_candidates_do_not_read_the_truth(project: Path, tmp_path: 
     shutil.rmtree(folder / "data/truth")
     shutil.rmtree(folder / "data/offers")
     shutil.rmtree(folder / "models/overlap")
+    shutil.rmtree(folder / "models/prepared")
     for part in ("trial", "demand"):
         shutil.rmtree(folder / "models/candidates/linear" / part)
-    _run("for s in features overlap 'train candidate=linear'; do python -m pipelines.$s || exit 1; done", folder)
+    _run(
+        "for s in features overlap prepare 'train candidate=linear'; do python -m pipelines.$s || exit 1; done", folder
+    )
     learned = [f"models/candidates/linear/{part}/about.json" for part in ("trial", "demand")]
     for name in ("data/offers/fit.parquet", "data/offers/offers.json", "models/trained/linear.json", *learned):
         assert (project / name).read_bytes() == (folder / name).read_bytes(), name

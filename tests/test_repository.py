@@ -91,11 +91,18 @@ def test_a_stage_depends_on_the_code_it_runs(name: str) -> None:
     assert missing == []
 
 
+def test_what_decides_how_offers_are_read_is_tracked() -> None:
+    """`prepare` runs again when the shapes or terms of any candidate change, and for no other setting of theirs."""
+    tracked = {name: keys for params in STAGES["prepare"]["params"] for name, keys in params.items()}
+    models = {f"conf/model/{path.name}" for path in (ROOT / "conf/model").glob("*.yaml")}
+    assert {name: ["curve", "terms"] for name in models} == {k: v for k, v in tracked.items() if k in models}
+
+
 def test_only_evaluation_reads_the_truth() -> None:
     """No stage that makes features or candidates depends on data/truth or on a module that reads it."""
     allowed = {"baselines", "evaluate", "certify"}
     assert allowed == {name for name, stage in STAGES.items() if "data/truth" in stage["deps"]}
-    for name in ("clean", "features", "overlap", "train", "ensemble", "export", "choose"):
+    for name in ("clean", "features", "overlap", "prepare", "train", "ensemble", "export", "choose"):
         texts = [p.read_text() for p in _imports(ROOT / f"pipelines/{name}.py")]
         assert not any("data/truth" in text for text in texts), name
 

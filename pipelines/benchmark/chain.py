@@ -26,6 +26,7 @@ from pipelines import (
     features,
     ingest,
     overlap,
+    prepare,
     tracking,
     train,
 )
@@ -143,6 +144,7 @@ def ran(task: Task, conf: Path) -> Ran:
         reveal(drawn, OffersInfo.read(OFFERS / "offers.json"))
     timed("overlap", overlap.main)
     timed("baselines", baselines.main)
+    timed("prepare", prepare.main)
     for candidate in cfg.candidates:
         timed(f"train {candidate}", train.main, candidate)
     if ENSEMBLE in cfg.contenders:

@@ -32,8 +32,9 @@ from pipelines.benchmark.offers import table as own_table
 from pipelines.benchmark.pool import Piece, finished, worked
 from pipelines.benchmark.worlds import world
 from pipelines.candidates import gbm, linear
+from pipelines.candidates.controls import Controls
 from pipelines.candidates.damping import damp
-from pipelines.candidates.learning import learned, prepare, regress, weighted
+from pipelines.candidates.learning import learned, readings, regress, weighted
 from pipelines.demand import Demand, log_loss, probability
 from pipelines.errors import InputError, nearest
 from pipelines.files import write_json
@@ -83,8 +84,8 @@ def policy_of(offers: pd.DataFrame, info: OffersInfo, seed: int) -> Demand:
     """Return the demand of the candidate that the later offers like best, damped, and settled on all of them."""
     later = int(SELECT * len(offers))
     fit, select = offers[:-later].reset_index(drop=True), offers[-later:].reset_index(drop=True)
-    shared = prepare(fit, select, (info.numeric, ()), info.ladder, CANDIDATES[0], seed)
-    found = [learned(shared, one, seed) for one in CANDIDATES]
+    shared = readings(fit, select, (info.numeric, ()), info.ladder, CANDIDATES[0], seed)
+    found = [learned(shared, fit, select, one, seed, Controls()) for one in CANDIDATES]
     damped = [damp(one.trial, one.demand, fit, select) for one in found]
     rows, rung = np.arange(len(select)), select["rung"].to_numpy()
     bought, weight = select["bought"].to_numpy(), select["weight"].to_numpy()

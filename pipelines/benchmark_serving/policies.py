@@ -38,7 +38,7 @@ def chosen(given: Path | None, folder: Path) -> tuple[Path, ...]:
 
 def learn(folder: Path) -> None:
     """Write the policies of SMALL into `folder`, as a whole: the stages of a run, on a shop that is soon simulated."""
-    from pipelines import baselines, clean, export, features, ingest, overlap, train
+    from pipelines import baselines, clean, export, features, ingest, overlap, prepare, train
     from pipelines.benchmark.chain import alone
     from pipelines.config import load
     from pipelines.registry import copy_policy
@@ -47,7 +47,7 @@ def learn(folder: Path) -> None:
     cfg = load([*_SHOP, f"candidates=[{listed}]", f"contenders=[{listed}]"], Path("conf"))
     target = folder.absolute()
     with TemporaryDirectory() as scratch, alone(Path(scratch)):
-        for stage in (ingest, clean, features, overlap, baselines):
+        for stage in (ingest, clean, features, overlap, baselines, prepare):
             stage.main(cfg)
         for name in SMALL:
             train.main(dataclasses.replace(cfg, candidate=name))

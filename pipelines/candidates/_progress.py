@@ -15,5 +15,5 @@ def steps(total: int, name: str) -> Iterator[Callable[[], None]]:
 
     progress = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
     with progress:
-        task = progress.add_task(f"train {name}", total=total)
+        task = progress.add_task(name, total=total)
         yield lambda: progress.advance(task)

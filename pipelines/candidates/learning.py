@@ -36,29 +36,68 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class View:
-    """Offers as a family learns from them: how the context is read, with which terms beside it, under which curve."""
+class Reading:
+    """How offers are read by who learns from them: how the context is encoded, with which terms, under which curve."""
 
     encoder: Encoder
     terms: Terms
     curve: Curve
-    offers: Learning
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain data, to the last bit."""
+        return {name: getattr(self, name).to_json() for name in ("encoder", "terms", "curve")}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Reading:
+        """Return what `to_json` gave."""
+        encoder, curve = Encoder.from_json(told["encoder"]), Curve.from_json(told["curve"])
+        return cls(encoder, Terms.from_json(told["terms"]), curve)
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """What every family needs that has the same shapes and as many terms to choose from.
+class Readings:
+    """What every family needs that has the same shapes and as many terms to choose from, whatever it learns.
 
-    fit, select: the windows as the trial knows them. both: as the settled demand does. shape, losses: what was chosen,
-    and what each shape costs in nats per offer.
+    trial: how the trial reads the fit window. settled: how the settled demand reads both. shape: which was chosen.
+    losses: what each costs in nats per offer.
     """
 
-    fit: View
-    select: Learning
-    both: View
-    controls: Controls
+    trial: Reading
+    settled: Reading
     shape: str
     losses: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return them as plain data, to the last bit."""
+        told = {name: getattr(self, name).to_json() for name in ("trial", "settled")}
+        return {**told, "shape": self.shape, "losses": self.losses}
+
+    @classmethod
+    def from_json(cls, told: dict[str, Any]) -> Readings:
+        """Return what `to_json` gave."""
+        trial, settled = (Reading.from_json(told[name]) for name in ("trial", "settled"))
+        return cls(trial, settled, told["shape"], told["losses"])
+
+
+def readings(
+    fit: pd.DataFrame, select: pd.DataFrame, columns: Columns, rungs: tuple[float, ...], settings: Any, seed: int,
+    controls: Controls | None = None, read: Encoder | None = None,
+) -> Readings:  # fmt: skip
+    """Return how the two windows are read, of which `settings.curve` and `settings.terms` alone decide; as `learn`."""
+    beside, both = controls or Controls(), pd.concat([fit, select], ignore_index=True)
+    encoder, later_encoder = read or Encoder.fit(fit, *columns), read or Encoder.fit(both, *columns)
+    shown, later = (_shown(encoder, beside, table) for table in (fit, select))
+    whole, added, anew, known = _shown(later_encoder, beside, both), Terms(), Terms(), None
+    if settings.terms:
+        _, curve, known = shapes.choose(shown, later, rungs, shapes.plain(settings.curve), seed)
+        added = terms.found(shown.under(curve), settings.terms, seed)
+        shown, later = (window.widened(added) for window in (shown, later))
+    shape, curve, losses = shapes.choose(shown, later, rungs, settings.curve, seed, None if added.kind else known)
+    if settings.terms:
+        anew = terms.found(whole.under(curve), settings.terms, seed)
+        whole = whole.widened(anew)
+    settled = shapes.fitted(shape, whole, curve, seed)
+    return Readings(Reading(encoder, added, curve), Reading(later_encoder, anew, settled), shape, losses)
 
 
 def learn(
@@ -77,48 +116,25 @@ def learn(
     Encoder, price scale and model of the trial know the fit window alone; of the demand, both windows. read: the
     encoder to use instead.
     """
-    return learned(prepare(fit, select, columns, rungs, settings, seed, controls, read), settings, seed)
+    beside = controls or Controls()
+    found = readings(fit, select, columns, rungs, settings, seed, beside, read)
+    return learned(found, fit, select, settings, seed, beside)
 
 
-def prepare(
-    fit: pd.DataFrame,
-    select: pd.DataFrame,
-    columns: Columns,
-    rungs: tuple[float, ...],
-    settings: Any,
-    seed: int,
-    controls: Controls | None = None,
-    read: Encoder | None = None,
-) -> Prepared:
-    """Return the views of the two windows, of which `settings.curve` and `settings.terms` alone decide; as `learn`."""
-    beside, both = controls or Controls(), pd.concat([fit, select], ignore_index=True)
-    encoder, later_encoder = read or Encoder.fit(fit, *columns), read or Encoder.fit(both, *columns)
-    shown, later = (_shown(encoder, beside, table) for table in (fit, select))
-    whole, added, anew, known = _shown(later_encoder, beside, both), Terms(), Terms(), None
-    if settings.terms:
-        _, curve, known = shapes.choose(shown, later, rungs, shapes.plain(settings.curve), seed)
-        added = terms.found(shown.under(curve), settings.terms, seed)
-        shown, later = (window.widened(added) for window in (shown, later))
-    shape, curve, losses = shapes.choose(shown, later, rungs, settings.curve, seed, None if added.kind else known)
-    if settings.terms:
-        anew = terms.found(whole.under(curve), settings.terms, seed)
-        whole = whole.widened(anew)
-    settled = shapes.fitted(shape, whole, curve, seed)
-    first = View(encoder, added, curve, shown.under(curve))
-    second = View(later_encoder, anew, settled, whole.under(settled))
-    return Prepared(first, later.under(curve), second, beside, shape, losses)
-
-
-def learned(prepared: Prepared, settings: Any, seed: int) -> Learned:
-    """Return a family's candidate, learned twice from the same views."""
-    family = family_module(settings.family)
-    model, history, settled = family.fit(prepared.fit.offers, prepared.select, settings, seed)
-    again, *_ = family.fit(prepared.both.offers, None, settled, seed)
-    trial, demand = (
-        Candidate(view.encoder, view.curve, one, settings.family, prepared.controls, view.terms)
-        for view, one in ((prepared.fit, model), (prepared.both, again))
+def learned(
+    found: Readings, fit: pd.DataFrame, select: pd.DataFrame, settings: Any, seed: int, controls: Controls
+) -> Learned:
+    """Return a family's candidate, learned twice: the trial and the demand, from tables as `learn` takes them."""
+    family, trial, settled = family_module(settings.family), found.trial, found.settled
+    windows = [_under(trial, controls, table) for table in (fit, select)]
+    model, history, chosen = family.fit(*windows, settings, seed)
+    both = _under(settled, controls, pd.concat([fit, select], ignore_index=True))
+    again, *_ = family.fit(both, None, chosen, seed)
+    first, second = (
+        Candidate(read.encoder, read.curve, one, settings.family, controls, read.terms)
+        for read, one in ((trial, model), (settled, again))
     )
-    return Learned(trial, demand, history, settled, prepared.shape, prepared.losses)
+    return Learned(first, second, history, chosen, found.shape, found.losses)
 
 
 def regress(
@@ -146,6 +162,10 @@ def weighted(table: pd.DataFrame, propensity: Any = None) -> pd.DataFrame:
     inverse = 1 / np.asarray(table["propensity"] if propensity is None else propensity, dtype=float)
     inverse = np.where(np.isfinite(inverse), inverse, np.nanmean(inverse) if np.isfinite(inverse).any() else 1.0)
     return table.assign(weight=inverse / inverse.mean())
+
+
+def _under(read: Reading, controls: Controls, table: pd.DataFrame) -> Learning:
+    return _shown(read.encoder, controls, table).widened(read.terms).under(read.curve)
 
 
 def _shown(encoder: Encoder, controls: Controls, table: pd.DataFrame) -> Shown:
