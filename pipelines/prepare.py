@@ -26,16 +26,16 @@ def main(cfg: Config) -> None:
     wants = {name: asked(cfg.model[name], info, cfg.seed) for name in cfg.candidates}
     different = [name for at, name in enumerate(wants) if wants[name] not in [*wants.values()][:at]]
     found: list[tuple[dict[str, object], Readings]] = []
-    with steps(len(different), "prepare") as advance:
+    with steps(len(different), "", doing="prepare") as advance:
         for name in different:
-            read = readings(fit, select, columns, info.ladder, cfg.model[name], cfg.seed, controls)
-            found.append((wants[name], read))
+            found.append(
+                (wants[name], readings(fit, select, columns, info.ladder, cfg.model[name], cfg.seed, controls))
+            )
             advance()
     with replacing(PREPARED) as draft:
         for name, want in wants.items():
-            write_readings(draft, name, want, next(read for known, read in found if known == want))
-    told = {read.shape: len(read.settled.terms.kind) for _, read in found}
-    shapes = ", ".join(f"{shape} with {terms} terms" for shape, terms in told.items())
+            write_readings(draft, name, want, next(one for known, one in found if known == want))
+    shapes = ", ".join(f"{one.shape} with {len(one.settled.terms.kind)} terms" for _, one in found)
     print(f"prepare: {shapes}, found in {time.perf_counter() - started:.0f} s -> {PREPARED}")
 
 

@@ -17,7 +17,7 @@ from pipelines import tracking
 from pipelines.candidates.controls import Controls
 from pipelines.candidates.damping import damp
 from pipelines.candidates.learning import Learned, learned, readings
-from pipelines.candidates.prepared import OFFERS, asked, read_readings, read_window
+from pipelines.candidates.prepared import OFFERS, PREPARED, asked, read_readings, read_window
 from pipelines.config import Config, stage
 from pipelines.errors import InputError
 from pipelines.files import digest_folder, replacing, write_json
@@ -52,7 +52,8 @@ def main(cfg: Config) -> None:
     fit, select = (read_window(window, info) for window in ("fit", "select"))
     started, controls = time.perf_counter(), Controls.of(info, fit)
     found = read_readings(name, asked(settings, info, cfg.seed))
-    if found is None:  # other settings were given here than to `prepare`
+    if found is None:  # it is tried out by hand, with settings or offers that `prepare` did not see
+        print(f"train {name}: {PREPARED} knows nothing of these settings and offers, so terms and shape are found here")
         found = readings(fit, select, (info.numeric, info.categorical), info.ladder, settings, cfg.seed, controls)
     result = learned(found, fit, select, settings, cfg.seed, controls)
     seconds, best = time.perf_counter() - started, min(result.history["select_log_loss"])

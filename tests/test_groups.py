@@ -66,7 +66,7 @@ def test_threads_wait_too() -> None:
     assert not group.wait(0.01)
     later(group)
     assert group.wait()
-    assert not Group.lost().wait()
+    assert not Group.over(False).wait()
 
 
 def test_a_closed_loop_disturbs_nobody() -> None:

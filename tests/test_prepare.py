@@ -62,7 +62,9 @@ def test_what_is_alike_is_found_once(cfg: Config, searches: list[Any], capsys: p
     told = {path.stem: json.loads(path.read_text()) for path in Path("models/prepared").glob("*.json")}
     assert {*MODELS} == {*told}
     assert told["one"] == told["alike"] != told["plain"]
-    assert {"curve": list(FEW.curve), "terms": 3, "data_sha256": "d" * 64, "seed": 3} == told["one"]["asked"]
+    asked = told["one"]["asked"]
+    assert {"curve": list(FEW.curve), "terms": 3, "seed": 3, "sha256": asked["sha256"]} == asked
+    assert "d" * 64 == asked["sha256"]["windows"]
     assert "prepare: " in capsys.readouterr().out
     for name in MODELS:
         _trained(cfg, name)
@@ -79,18 +81,24 @@ def test_candidates_are_the_same_to_the_last_bit(cfg: Config, searches: list[Any
 
 
 @pytest.mark.parametrize("change", [{"terms": 2}, {"curve": ("logit-log",)}])
-def test_other_settings_are_not_taken_for_these(cfg: Config, searches: list[Any], change: dict[str, Any]) -> None:
+def test_other_settings_are_not_taken_for_these(
+    cfg: Config, searches: list[Any], change: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     """A candidate that is tried out by hand with another choice finds its own."""
     prepare.main(cfg)
     other = dataclasses.replace(FEW, **change)
+    capsys.readouterr()
     _trained(dataclasses.replace(cfg, model={**MODELS, "one": other}), "one")
     assert other is searches[-1]
+    assert "train one: models/prepared knows nothing of these settings" in capsys.readouterr().out
     known = prepared.read_readings("one", prepared.asked(FEW, info(), 3))
     assert known is not None
     assert known.to_json() == Readings.from_json(known.to_json()).to_json()
     for wants in (prepared.asked(FEW, info(), 4), prepared.asked(FEW, info(sha256="e" * 64), 3)):
         assert prepared.read_readings("one", wants) is None
     assert prepared.read_readings("nobody", prepared.asked(FEW, info(), 3)) is None
+    overlap.main(config(seed=99))  # which says otherwise how prices came about
+    assert prepared.read_readings("one", prepared.asked(FEW, info(), 3)) is None
 
 
 def test_what_was_prepared_of_a_candidate_that_is_no_more_goes(cfg: Config) -> None:

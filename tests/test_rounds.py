@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from live import NOON, endpoint
 from policies import REQUEST, tiny_policy
 
-from pipelines.serving.adapters import Drawn, Sealing
+from pipelines.serving.adapters import Drawn, Logged, Sealing
 from pipelines.serving.asked import Asked
+from pipelines.serving.decisions import DecisionLog
 from pipelines.serving.endpoint import Endpoint
 from pipelines.serving.groups import Group
 from pipelines.serving.overload import Deadline
@@ -259,7 +260,7 @@ def test_a_log_that_hangs_holds_up_its_own_round(policy: Policy) -> None:
         view = app.quoter.view()
         first = app.rounds.join(Asked(dict(REQUEST)), view, Deadline(None, 60.0))
         await asyncio.sleep(0.01)
-        log.group = Group.lost()  # the disk is given up
+        log.group = Group.over(False)  # the disk is given up
         second = await app.rounds.join(Asked(dict(REQUEST)), view, Deadline(None, 60.0))
         assert not first.done()
         hanging.finish(True)
@@ -316,6 +317,29 @@ def test_a_round_in_which_one_fails_is_logged_once_and_together(policy: Policy) 
     answers = asyncio.run(_asked(endpoint(policy, signer=Choosy("i2"), log=log), 4))
     assert ([200, 200, 500, 200], [3]) == ([answer.status_code for answer in answers], groups)
     assert ["i0", "i1", "i3"] == [record["item"] for record in log.records]
+
+
+def test_a_round_in_which_everybody_fails_leaves_the_log_alone(policy: Policy, tmp_path: Path) -> None:
+    """And the next quote is given out once its own record is safe."""
+    log = Logged(DecisionLog(tmp_path))
+    app = endpoint(policy, signer=Choosy("i0"), log=log)
+    kept = []
+
+    async def run() -> list[int]:
+        first = await _sent(app, "/quote", {"item": "i0", "context": REQUEST})
+        for _ in range(20):  # longer than a log that was asked to keep nothing would have waited
+            await asyncio.sleep(0.06)
+        quoted = log.quoted
+        log_quoted = lambda *records: kept.append(quoted(*records)) or kept[-1]  # noqa: E731
+        object.__setattr__(log, "quoted", log_quoted)
+        second = await _sent(app, "/quote", {"item": "i1", "context": REQUEST})
+        return [answer.status_code for answer in (*first, *second)]
+
+    try:
+        assert [500, 200] == asyncio.run(run())
+        assert [(True, True)] == [(group.done, group.kept) for group in kept]
+    finally:
+        log.log.close()
 
 
 async def _sent(app: Endpoint, path: str, *bodies: dict[str, Any]) -> list[httpx.Response]:

@@ -15,6 +15,7 @@ from pipelines import overlap, train
 from pipelines.candidates import linear, load_demand
 from pipelines.candidates.controls import Controls
 from pipelines.candidates.damping import Damped
+from pipelines.candidates.prepared import read_window
 from pipelines.config import Config, Tracking
 from pipelines.errors import InputError
 from pipelines.files import digest_folder
@@ -74,7 +75,7 @@ def test_again_gives_the_same_bytes(cfg: Config) -> None:
 
 def test_only_declared_columns_are_read(cfg: Config) -> None:
     """Of the offers: context, price and outcome, no identifier of a shopper; of `overlap`: how the price came about."""
-    table = train.read_window("fit", info())
+    table = read_window("fit", info())
     context, offer = {"list_price", "age", "visits", "country"}, {"offer_id", "multiplier", "rung", "unit_cost"}
     assert context | offer | {"bought", "propensity", "usual", "shock", "weight"} == set(table)
 
@@ -84,12 +85,12 @@ def test_what_overlap_said_of_other_offers_is_refused(cfg: Config) -> None:
     path = Path("data/offers/fit.parquet")
     pd.read_parquet(path)[::-1].to_parquet(path)
     with pytest.raises(InputError, match=r"speaks of other offers than .*fit\.parquet"):
-        train.read_window("fit", info())
+        read_window("fit", info())
 
 
 def test_the_usual_price_stands_beside_the_context_where_no_propensity_was_logged(cfg: Config) -> None:
     """And a shock where one was found; else nothing does."""
-    table = train.read_window("fit", info())
+    table = read_window("fit", info())
     assert not Controls.of(info(), table).any
     habit = Controls.of(info(propensity_logged=False), table)
     assert habit.habit is not None

@@ -18,6 +18,7 @@ from pipelines import baselines, certify, choose, evaluate, export, graph, overl
 from pipelines.candidates import Candidate, linear
 from pipelines.candidates.controls import Controls
 from pipelines.candidates.learning import Learned
+from pipelines.candidates.prepared import read_window
 from pipelines.config import Config
 from pipelines.demand import Curve, Demand, Encode
 from pipelines.encoder import Encoder
@@ -212,7 +213,7 @@ def write_candidate(where: Path, one: Candidate, name: str = "linear") -> None:
     learned = Learned(one, one, {"select_log_loss": [0.6]}, linear.Settings(l2=(4.0,)), "logit-log", losses)
     folder, found = where / "models/candidates" / name, info()
     about = {"candidate": name, "data_sha256": found.sha256, "seed": 3, "settings": {}, "rows": found.rows}
-    windows = [train.read_window(name, found) for name in ("fit", "select")]
+    windows = [read_window(name, found) for name in ("fit", "select")]
     train.write(folder, learned, windows[0], windows[1], about)
     digests = {part: digest_folder(folder / part) for part in ("trial", "demand")}
     write_json(where / f"models/trained/{name}.json", digests)

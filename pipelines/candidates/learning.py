@@ -131,8 +131,8 @@ def learned(
     both = _under(settled, controls, pd.concat([fit, select], ignore_index=True))
     again, *_ = family.fit(both, None, chosen, seed)
     first, second = (
-        Candidate(read.encoder, read.curve, one, settings.family, controls, read.terms)
-        for read, one in ((trial, model), (settled, again))
+        Candidate(reading.encoder, reading.curve, one, settings.family, controls, reading.terms)
+        for reading, one in ((trial, model), (settled, again))
     )
     return Learned(first, second, history, chosen, found.shape, found.losses)
 
@@ -164,8 +164,8 @@ def weighted(table: pd.DataFrame, propensity: Any = None) -> pd.DataFrame:
     return table.assign(weight=inverse / inverse.mean())
 
 
-def _under(read: Reading, controls: Controls, table: pd.DataFrame) -> Learning:
-    return _shown(read.encoder, controls, table).widened(read.terms).under(read.curve)
+def _under(reading: Reading, controls: Controls, table: pd.DataFrame) -> Learning:
+    return _shown(reading.encoder, controls, table).widened(reading.terms).under(reading.curve)
 
 
 def _shown(encoder: Encoder, controls: Controls, table: pd.DataFrame) -> Shown:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pipelines.candidates.learning import Readings, weighted
 from pipelines.errors import InputError
-from pipelines.files import read_json, read_table, write_json
+from pipelines.files import digest, digest_folder, read_json, read_table, write_json
 from pipelines.logging_policy import FOLDER
 from pipelines.tables import OffersInfo
 
@@ -35,8 +35,12 @@ def read_window(name: str, info: OffersInfo) -> pd.DataFrame:
 
 
 def asked(settings: Any, info: OffersInfo, seed: int) -> dict[str, Any]:
-    """Return what decides how a candidate reads offers: shapes and number of terms to choose from, offers, and seed."""
-    return {"curve": [*settings.curve], "terms": settings.terms, "data_sha256": info.sha256, "seed": seed}
+    """Return what decides how a candidate reads offers: shapes and number of terms to choose from, offers, and seed.
+
+    Of the offers also what `overlap` said: weights and controls come from there.
+    """
+    made_of = {"offers": digest(OFFERS / "offers.json"), "windows": info.sha256, "overlap": digest_folder(FOLDER)}
+    return {"curve": [*settings.curve], "terms": settings.terms, "seed": seed, "sha256": made_of}
 
 
 def write_readings(folder: Path, candidate: str, wants: dict[str, Any], found: Readings) -> None:
@@ -47,5 +51,5 @@ def write_readings(folder: Path, candidate: str, wants: dict[str, Any], found: R
 def read_readings(candidate: str, wants: dict[str, Any]) -> Readings | None:
     """Return what was kept, or None where nothing was, or what was kept is of other settings or offers."""
     path = PREPARED / f"{candidate}.json"
-    told = read_json(path) if path.is_file() else None
-    return None if told is None or told["asked"] != wants else Readings.from_json(told)
+    told = read_json(path) if path.is_file() else {}
+    return Readings.from_json(told) if told.get("asked") == wants else None

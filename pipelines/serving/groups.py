@@ -26,10 +26,10 @@ class Group:
         self._timer: asyncio.TimerHandle | None = None
 
     @classmethod
-    def lost(cls) -> Self:
-        """Return a group whose records were not taken."""
+    def over(cls, kept: bool) -> Self:
+        """Return a group that is finished: there was nothing to keep, or its records were not taken."""
         group = cls(1.0)
-        group.done = True
+        group.done, group.kept = True, kept
         return group
 
     def __await__(self) -> Generator[Any, None, bool]:

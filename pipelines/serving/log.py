@@ -52,7 +52,7 @@ class Log:
         self._segment: Segment | None = None
         self._retired: list[Segment] = []
         self._acknowledged = self._lost = self._torn = self._sealed = 0
-        self._busy = Group.lost()  # the group that is being written
+        self._busy = Group.over(False)  # the group that is being written
         self._failing: str | None = None
         self._retry_at = self._seal_at = 0.0  # when to try again; 0: the last time it went well
         self._unsynced = False
@@ -72,6 +72,8 @@ class Log:
 
     def append_many(self, records: Sequence[Mapping[str, Any]]) -> Group:
         """Hand over several records, which are written whole or not at all."""
+        if not records:
+            return Group.over(True)
         try:
             rows = [orjson.dumps(record, option=_OPTIONS) for record in records]
         except TypeError as error:  # also orjson's own error
@@ -81,7 +83,7 @@ class Log:
             waiting = len(group.rows)
             if self._stop.is_set() or waiting + len(rows) > self.settings.most_waiting:
                 self._lost += len(rows)
-                group = Group.lost()
+                group = Group.over(False)
             else:
                 group.rows += rows
         if not waiting:

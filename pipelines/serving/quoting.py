@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -69,10 +70,10 @@ class Quoter:
         self._prepare(wanted, now)
         columns = view.policy.columns([one.context for one in wanted])
         rows = list(zip(*columns, strict=True))
-        if all(one.instead is not None for one in wanted):
-            answers = _nothing(wanted)
+        if view.policy.steady and any(one.instead is None for one in wanted):
+            answers = self._page_answers(view, columns)
         else:
-            answers = self._page_answers(view, columns) if view.policy.steady else self._answers(view, rows)
+            answers = self._needed(wanted, rows, view)
         texts = view.texts(columns) if self._keeps else ()
         return self._quoted(wanted, rows, answers, texts, view, now)
 
@@ -86,10 +87,7 @@ class Quoter:
 
         rows: as `row` gave them, at the same `now`. Where a graph is not steady, it is called for each by itself.
         """
-        answers = _nothing(wanted)
-        asking = [at for at, one in enumerate(wanted) if one.instead is None]
-        for at, answer in zip(asking, self._answers(view, [rows[at] for at in asking]), strict=True):
-            answers[at] = answer
+        answers = self._needed(wanted, rows, view)
         texts = [*map(view.text, rows)] if self._keeps else ()
         return self._quoted(wanted, rows, answers, texts, view, now, alone=True)
 
@@ -166,16 +164,31 @@ class Quoter:
             _log.exception("the graph of %s failed; list prices are quoted", view.facts["name"])
             return [None] * len(columns[0])
 
+    def _needed(self, wanted: Sequence[Asked], rows: Sequence[Sequence[Any]], view: View) -> list[Any]:
+        """Return what the graph says of each row, None where it need not be asked."""
+        answers: list[Any] = [None] * len(wanted)
+        asking = [at for at, one in enumerate(wanted) if one.instead is None]
+        for at, answer in zip(asking, self._answers(view, [rows[at] for at in asking]), strict=True):
+            answers[at] = answer
+        return answers
+
     def _answers(self, view: View, rows: Sequence[Sequence[Any]]) -> list[Any]:
         """Return what the graph says of each row: at once, unless it is not steady, or fails for them together."""
-        try:
-            if len(rows) <= 1 or view.policy.steady:
-                return view.policy.group(rows, OUTPUTS) if rows else []
-        except Exception:
-            if len(rows) == 1:
-                _log.exception("the graph of %s failed; the list price is quoted", view.facts["name"])
-                return [None]
-        return [answer for row in rows for answer in self._answers(view, (row,))]
+        if len(rows) > 1 and view.policy.steady:
+            with suppress(Exception):
+                return view.policy.group(rows, OUTPUTS)
+        answers: list[Any] = []
+        failures: list[Exception] = []
+        for row in rows:
+            try:
+                answers += view.policy.group((row,), OUTPUTS)
+            except Exception as error:  # whatever a graph does, a shopper sees a price
+                answers.append(None)
+                failures.append(error)
+        if failures:
+            told = (view.facts["name"], len(failures), len(rows))
+            _log.error("the graph of %s failed for %d of %d; list prices are quoted", *told, exc_info=failures[0])
+        return answers
 
     def _pseudonyms(self, wanted: Sequence[Asked]) -> list[str | None]:
         chance, known = self.parts.chance, dict[str, str]()
@@ -223,7 +236,3 @@ class Quoter:
         if second != self._second:
             self._second, self._until = second, quotes.instant(second + self.validity)
         return self._until
-
-
-def _nothing(wanted: Sequence[Asked]) -> list[Any]:
-    return [None] * len(wanted)

@@ -61,7 +61,14 @@ class Rounds:
         self._waiting.append(_Waiting(one, self.quoter.row(one, view, self._now), view, deadline, quote))
         if self._task is None or self._task.done():
             self._task = loop.create_task(self._rounds())  # it begins once all that came in meanwhile were heard
+            self._task.add_done_callback(self._ended)
         return quote
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Let nobody wait for rounds that were cut off; where they just ended nobody does, or others have begun."""
+        if task is self._task:
+            waiting, self._waiting = self._waiting, []
+            _left(waiting)
 
     async def _rounds(self) -> None:
         loop = asyncio.get_running_loop()
@@ -70,13 +77,9 @@ class Rounds:
             given = loop.create_task(self._round(waiting, self._now))
             self._given.add(given)
             given.add_done_callback(self._given.discard)
-            try:
-                await asyncio.wait((given,), timeout=_LONGEST)
-                for _ in range(_TURNS):
-                    await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                _left(self._waiting)
-                raise
+            await asyncio.wait((given,), timeout=_LONGEST)
+            for _ in range(_TURNS):
+                await asyncio.sleep(0)
 
     async def _round(self, waiting: Sequence[_Waiting], now: float) -> None:
         try:
@@ -94,6 +97,8 @@ class Rounds:
             pages = [(waiting, self._priced(waiting, view, now))]
         except Exception:
             pages = [((w,), page) for w in waiting if (page := self._alone(w, view, now)) is not None]
+        if not pages:
+            return
         priced = [w for some, _ in pages for w in some]
         try:
             made = _joined([page for _, page in pages])

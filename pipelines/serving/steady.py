@@ -29,7 +29,7 @@ def is_steady(policy: Policy) -> bool:
     """
     rng = np.random.default_rng(0)
     try:
-        rows = [policy.row(_drawn(policy, rng)) for _ in range(_CONTEXTS)]
+        rows = [policy.row(drawn(policy, rng)) for _ in range(_CONTEXTS)]
         alone = [_bits(policy.answer(row, QUOTE)) for row in rows]
         return all(
             alone[start : start + size] == [_bits(one) for one in policy.group(rows[start : start + size], QUOTE)]
@@ -40,27 +40,31 @@ def is_steady(policy: Policy) -> bool:
         return False
 
 
-def _drawn(policy: Policy, rng: np.random.Generator) -> dict[str, Any]:
+def drawn(policy: Policy, rng: np.random.Generator) -> dict[str, Any]:
     """Return a context with values that the policy was trained on, and terms of sale of which some forbid prices."""
-    manifest = policy.manifest
-    price = float(np.exp(rng.uniform(1, 6))) if manifest.listed else 1.0
+    manifest, fields = policy.manifest, {f.name: f for f in policy.manifest.inputs}
+    if manifest.listed:
+        list_price = price = _value(fields["list_price"], rng) or 1.0
+    else:  # the rungs are prices
+        list_price, price = 1.0, float(rng.choice(manifest.terms.ladder))
     sale = {
-        "unit_cost": price * rng.uniform(0.1, 1.1),
+        "unit_cost": price * rng.uniform(0.1, 0.8),
         "min_price": price * rng.uniform(0.5, 1.0),
         "max_price": price * rng.uniform(1.0, 1.5),
         "u": rng.random(),
-        "personal": int(rng.random() < 1 - _MISSING),
+        "personal": int(rng.random() >= _MISSING),
     }
-    fields = {f.name: _value(f, rng) for f in manifest.inputs if f.name not in sale and f.name != "list_price"}
-    kept = {n: v for n, v in {**fields, **sale}.items() if n in policy.required or rng.random() >= _MISSING}
-    return {**kept, "list_price": price}
+    context = {name: _value(field, rng) for name, field in fields.items() if name != "list_price"} | sale
+    kept = {n: v for n, v in context.items() if n in policy.required or rng.random() >= _MISSING}
+    return {**kept, "list_price": list_price}
 
 
 def _value(field: Field, rng: np.random.Generator) -> Any:
     if field.kind == "word":
         words = (*(field.words or ()), "never seen")
         return words[int(rng.integers(len(words)))]
-    low, high = field.low or 0.0, 1.0 if field.high is None else field.high
+    low = 0.0 if field.low is None else field.low
+    high = low + 1.0 if field.high is None else field.high
     return float(rng.uniform(low, high))
 
 
