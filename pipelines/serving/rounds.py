@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # Turns of the event loop between two rounds, some microseconds each: answers are written and callers who ask again at
 # once are heard, so that they are all in the next round and not in many small ones.
 _TURNS = 4
-_LONGEST = 0.02  # seconds that the next round waits for the log of the one before: a disk that hangs holds up its own
+_LONGEST = 0.002  # seconds that the next round waits for the log of the one before: a disk that hangs holds up its own
 
 
 @dataclass(slots=True)
