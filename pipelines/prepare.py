@@ -11,7 +11,7 @@ import time
 
 from pipelines.candidates._progress import steps
 from pipelines.candidates.controls import Controls
-from pipelines.candidates.learning import Readings, readings
+from pipelines.candidates.learning import readings
 from pipelines.candidates.prepared import OFFERS, PREPARED, asked, read_window, write_readings
 from pipelines.config import Config, stage
 from pipelines.files import replacing
@@ -23,20 +23,20 @@ def main(cfg: Config) -> None:
     info, started = OffersInfo.read(OFFERS / "offers.json"), time.perf_counter()
     fit, select = (read_window(window, info) for window in ("fit", "select"))
     columns, controls = (info.numeric, info.categorical), Controls.of(info, fit)
-    wants = {name: asked(cfg.model[name], info, cfg.seed) for name in cfg.candidates}
-    different = [name for at, name in enumerate(wants) if wants[name] not in [*wants.values()][:at]]
-    found: list[tuple[dict[str, object], Readings]] = []
-    with steps(len(different), "", doing="prepare") as advance:
-        for name in different:
-            found.append(
-                (wants[name], readings(fit, select, columns, info.ladder, cfg.model[name], cfg.seed, controls))
-            )
+    alike: dict[tuple[tuple[str, ...], int], list[str]] = {}
+    for name in cfg.candidates:
+        alike.setdefault((cfg.model[name].curve, cfg.model[name].terms), []).append(name)
+    told = []
+    with replacing(PREPARED) as draft, steps(len(alike), "", doing="prepare") as advance:
+        for names in alike.values():
+            settings = cfg.model[names[0]]
+            wants = asked(settings, info, cfg.seed)
+            found = readings(fit, select, columns, info.ladder, settings, cfg.seed, controls)
+            for name in names:
+                write_readings(draft, name, wants, found)
+            told.append(f"{found.shape} with {len(found.settled.terms.kind)} terms")
             advance()
-    with replacing(PREPARED) as draft:
-        for name, want in wants.items():
-            write_readings(draft, name, want, next(one for known, one in found if known == want))
-    shapes = ", ".join(f"{one.shape} with {len(one.settled.terms.kind)} terms" for _, one in found)
-    print(f"prepare: {shapes}, found in {time.perf_counter() - started:.0f} s -> {PREPARED}")
+    print(f"prepare: {', '.join(told)}, found in {time.perf_counter() - started:.0f} s -> {PREPARED}")
 
 
 if __name__ == "__main__":

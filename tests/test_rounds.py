@@ -71,9 +71,8 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Policy:
 
 async def _asked(app: Endpoint, count: int, **beside: Any) -> list[httpx.Response]:
     """Return the answers to requests that are sent at once, of items 0, 1, …"""
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
-        bodies = [{"shopper": f"s{n}", "item": f"i{n}", "context": REQUEST, **beside} for n in range(count)]
-        return list(await asyncio.gather(*(client.post("/quote", json=body) for body in bodies)))
+    bodies = [{"shopper": f"s{n}", "item": f"i{n}", "context": REQUEST, **beside} for n in range(count)]
+    return await _sent(app, "/quote", *bodies)
 
 
 def _quotes(app: Endpoint, count: int, **beside: Any) -> list[dict[str, Any]]:
