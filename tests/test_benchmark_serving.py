@@ -194,6 +194,12 @@ def test_the_table_judges_by_the_targets() -> None:
     assert not any(part in ("bentoml", "pages", "swaps") for part, _ in found)
     slow = {**_records(), "thin": {**_records()["thin"], "started": 1.6, "signed": False}}
     assert {"at most 1.5 s", "switched on"} == {t.what for t in table.targets(slow) if t.part == "thin" and not t.met}
+    thin = _records()["thin"]
+    pages, one = {**thin, "rate": 100.0, "quotes": 200}, {**thin, "rate": 1500.0, "p50": 7e-4}
+    asked = {**_records(), "pages": pages, "lone": one, "lone-pages": pages}
+    met = {(t.part, t.what): t.met for t in table.targets(asked)}
+    assert (False, True) == (met["pages", "at least 10"], met["lone-pages", "at least 10"])  # of 3,000/s, of 1,500/s
+    assert met["lone", "at most 1 ms"]
     text = table.as_markdown(_records(), "about")
     assert "MISSED: the endpoint answers 4.3 x as many (at least 5)" in text
     assert "bentoml is not installed" in text

@@ -3,8 +3,8 @@
 Starts each server on 127.0.0.1 with one worker, loads it with wrk (or a client of our own), stops it, and prints one
 table with what the endpoint is held to. Signing, the decision log and metrics are switched on. It stops by itself.
 
-Usage: python -m pipelines.benchmark_serving [parts=graph,hello,thin,pages,mlflow,bentoml,litserve,overload,swaps]
-       [policy=FOLDER] [seconds=5] [rounds=3] [overload=30] [swaps=200] [--install] [--fresh]
+Usage: python -m pipelines.benchmark_serving [parts=graph,hello,thin,pages,lone,lone-pages,mlflow,bentoml,litserve,
+       overload,swaps] [policy=FOLDER] [seconds=5] [rounds=3] [overload=30] [swaps=200] [--install] [--fresh]
        [--folder logs/benchmark/serving]
 Without policy= the promoted policy quotes, and where none was promoted two that are learned from a small shop. Finished
 parts are kept in the folder and not run again; --fresh forgets those asked for. --install puts BentoML and LitServe

@@ -20,6 +20,7 @@ from pipelines.errors import InputError
 from pipelines.manifest import Manifest
 
 Row = dict[str, Any]
+_CONNECTIONS = 8
 _STARTS = 3  # of a server, of which the middle one is told
 _WARM = 1.0  # seconds of load before what counts
 _PAUSE = 1.0  # seconds in which the server finishes what the load before left behind
@@ -68,6 +69,17 @@ def pages(bench: Bench) -> Row:
     return {**_endpoint(bench, "/quotes", asking.pages(bench.manifest)), "quotes": asking.PAGE}
 
 
+def lone(bench: Bench) -> Row:
+    """Return single quotes of a caller who asks again once answered: nobody else waits to be priced with."""
+    return _endpoint(bench, "/quote", asking.singles(bench.manifest), connections=1)
+
+
+def lone_pages(bench: Bench) -> Row:
+    """Return pages of such a caller."""
+    found = _endpoint(bench, "/quotes", asking.pages(bench.manifest), connections=1)
+    return {**found, "quotes": asking.PAGE}
+
+
 def mlflow(bench: Bench) -> Row:
     """Return `mlflow models serve` of the same policy."""
     with TemporaryDirectory() as scratch:
@@ -102,16 +114,19 @@ def swapped(bench: Bench) -> Row:
 
 
 PARTS: dict[str, Callable[[Bench], Row]] = {
-    "graph": in_process, "hello": hello, "thin": thin, "pages": pages, "mlflow": mlflow, "bentoml": bentoml,
-    "litserve": litserve, "overload": overloaded, "swaps": swapped,
+    "graph": in_process, "hello": hello, "thin": thin, "pages": pages, "lone": lone, "lone-pages": lone_pages,
+    "mlflow": mlflow, "bentoml": bentoml, "litserve": litserve, "overload": overloaded, "swaps": swapped,
 }  # fmt: skip
 
 
-def _endpoint(bench: Bench, path: str, bodies: list[bytes]) -> Row:
+def _endpoint(bench: Bench, path: str, bodies: list[bytes], connections: int = _CONNECTIONS) -> Row:
     with TemporaryDirectory() as scratch:
         folder = Path(scratch)
         shop, single = opened(folder, bench.policies), asking.singles(bench.manifest, 1)[0]
-        return _row(bench, shop.endpoint(), path, bodies, also=lambda server: dict(switched_on(server, folder, single)))
+        return _row(
+            bench, shop.endpoint(), path, bodies, connections=connections,
+            also=lambda server: dict(switched_on(server, folder, single)),
+        )  # fmt: skip
 
 
 def _rival(bench: Bench, name: str) -> Row:
@@ -127,7 +142,7 @@ def _rival_row(bench: Bench, name: str, program: servers.Program, path: str) -> 
 
 def _row(
     bench: Bench, program: servers.Program, path: str, bodies: list[bytes], *, method: str = "POST",
-    also: Callable[[servers.Running], Row] = lambda _: {},
+    connections: int = _CONNECTIONS, also: Callable[[servers.Running], Row] = lambda _: {},
 ) -> Row:  # fmt: skip
     """Start a server a few times, load it on its last start, and return the load with the middle rate of `rounds`."""
     starts = []
@@ -136,11 +151,12 @@ def _row(
             starts.append(server.started)
     with servers.running(program) as server:
         starts.append(server.started)
-        closed.loaded(server.port, path, bodies, seconds=_WARM, method=method)
+        how: Row = {"connections": connections, "method": method}
+        closed.loaded(server.port, path, bodies, seconds=_WARM, **how)
         before, found = server.processor(), []
         for _ in range(bench.rounds):
             time.sleep(_PAUSE)
-            found.append(closed.loaded(server.port, path, bodies, seconds=bench.seconds, method=method))
+            found.append(closed.loaded(server.port, path, bodies, seconds=bench.seconds, **how))
         spent, requests = server.processor() - before, sum(load.requests for load in found)
         middle = sorted(found, key=lambda load: load.rate)[len(found) // 2]
         return {

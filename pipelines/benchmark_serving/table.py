@@ -14,7 +14,8 @@ NONE = "–"
 COLUMNS = ("what", "requests/s", "quotes/s", "p50 ms", "p99 ms", "CPU µs", "memory MB", "start s", "failed", "targets")
 NAMES = {
     "graph": "in process: parse, graph, serialise", "hello": "bare ASGI hello", "thin": "endpoint, single quotes",
-    "pages": "endpoint, pages of 200", "mlflow": "mlflow models serve", "bentoml": "BentoML", "litserve": "LitServe",
+    "pages": "endpoint, pages of 200", "lone": "endpoint, one caller", "lone-pages": "endpoint, one caller, pages",
+    "mlflow": "mlflow models serve", "bentoml": "BentoML", "litserve": "LitServe",
     "overload": "endpoint, 3 x overload", "swaps": "endpoint, hot swaps",
 }  # fmt: skip
 RIVALS = ("mlflow", "bentoml", "litserve")
@@ -59,10 +60,14 @@ def targets(records: Records) -> list[Target]:
             least = 20 if name == "mlflow" and good[name]["rate"] <= _SLOW else 5
             times = thin["rate"] / good[name]["rate"]
             judged(name, times, least, None, f"at least {least}", f"the endpoint answers {times:.1f} x as many")
-    if thin and "pages" in good:
-        times = good["pages"]["rate"] * good["pages"]["quotes"] / thin["rate"]
-        cost = thin["processor"] / good["pages"]["processor"] * good["pages"]["quotes"]
-        judged("pages", times, 10, None, "at least 10", f"{times:.1f} x the quotes/s of singles; {cost:.1f} by CPU")
+    for single, page in (("thin", "pages"), ("lone", "lone-pages")):
+        if single in good and page in good:
+            one, many = good[single], good[page]
+            times = many["rate"] * many["quotes"] / one["rate"]
+            cost = one["processor"] / many["processor"] * many["quotes"]
+            judged(page, times, 10, None, "at least 10", f"{times:.1f} x the quotes/s of singles; {cost:.1f} by CPU")
+    if lone := good.get("lone"):
+        judged("lone", lone["p50"], None, 0.001, "at most 1 ms", f"p50 {_ms(lone['p50'])} ms")
     return [*found, *_under_stress(good)]
 
 
@@ -122,9 +127,10 @@ def as_markdown(records: Records, about: str) -> str:
     """Return the table with what it means, as Markdown."""
     lines = [
         "# Serving one policy", "", about, "",
-        "One worker, 8 connections, all on one machine with the client. CPU µs: of all processes of the server, for a",
-        "request; it says what a server costs where other work takes the processors. Memory: resident, of the largest",
-        "process. Start: from the start of the process to its first answer, the middle of three.", "",
+        "One worker, 8 connections (one caller: 1), all on one machine with the client. CPU µs: of all processes of",
+        "the server, for a request; it says what a server costs where other work takes the processors. Memory:",
+        "resident, of the largest process. Start: from the start of the process to its first answer, the middle of",
+        "three.", "",
         "| " + " | ".join(COLUMNS) + " |",
         "| " + " | ".join("---" if name in ("what", "targets") else "---:" for name in COLUMNS) + " |",
         *("| " + " | ".join(row) + " |" for row in rows(records)),
