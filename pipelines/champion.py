@@ -90,12 +90,20 @@ def go_to(listed: Manifest, version: str, kind: str, why: str, hand: Hand) -> st
 
 
 def roll_back(listed: Manifest, why: str, hand: Hand) -> str:
-    """Let the version price that did before what prices now, by the history; return what there is to tell."""
+    """Let the version price that did before what prices now, by the history; return what there is to tell.
+
+    Before the first champion the list price was what shoppers paid, and a rollback of that one leads there.
+    """
     model = listed.model
-    found = moves.previous(moves.moves(HISTORY, model), registry.alias_of(model, "champion"))
+    known, alias = moves.moves(HISTORY, model), registry.alias_of(model, "champion")
+    found = moves.previous(known, alias)
     if found is None:
+        first = registry.find(listed)
+        if known and first not in (None, alias):
+            return go_to(listed, first, "rollback", why, hand)
+        named = "" if first is None else f" ({first} is the list price)"
         raise InputError(
-            f"{HISTORY} knows no champion of {model} before the one that prices now: name a version with --to"
+            f"{HISTORY} knows no champion of {model} before the one that prices now: name a version with --to{named}"
         )
     version, graph = found
     if graph not in (None, releases.find(model, version).tags.get("graph_sha256")):

@@ -220,6 +220,20 @@ def test_a_rollback_and_back(cfg: Config, capsys: pytest.CaptureFixture[str]) ->
     assert "accepted after promote and rollback: the complaint" in whys[5]
 
 
+def test_the_first_champion_can_be_taken_back(cfg: Config) -> None:
+    """Before it there was the list price; and before that nothing, which is said with the version's number."""
+    challenge("promote")
+    promote.main(cfg, None)
+    assert ("tiny", "2") == champion()
+    promote.by_hand(cfg, None, "customers complained")
+    assert ("list_price", "1") == champion()
+    with pytest.raises(InputError, match=r"--to \(1 is the list price\)"):
+        promote.by_hand(cfg, None, "further")
+    promote.by_hand(cfg, "2", "it was right after all")
+    promote.by_hand(cfg, None, "it was not")
+    assert ("list_price", "1") == champion()
+
+
 def test_to_a_version(cfg: Config) -> None:
     """Only one that priced before, or the list price; a challenger comes in by its verdict alone."""
     challenge("promote")
