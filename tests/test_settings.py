@@ -31,6 +31,8 @@ def test_an_option_wins_over_the_environment() -> None:
         ({"PRICEWRIGHT_SYNC": "never"}, "--sync never must be interval or each"),
         ({"PRICEWRIGHT_UNSIGNED": "1"}, "--unsigned belongs to --policy"),
         ({"PRICEWRIGHT_WATCH": "1", "PRICEWRIGHT_POLICY": "p"}, "give one of them"),
+        ({"PRICEWRIGHT_UNSIGNED": "perhaps"}, "PRICEWRIGHT_UNSIGNED='perhaps' must be true or false"),
+        ({"PRICEWRIGHT_PROT": "80"}, "PRICEWRIGHT_PROT is no setting: did you mean PRICEWRIGHT_PORT"),
         ({"PRICEWRIGHT_SHADOW": "1", "PRICEWRIGHT_WATCH": "0"}, "--shadow belongs to --watch"),
     ],
 )
@@ -38,6 +40,15 @@ def test_refusals(environment: dict[str, str], told: str) -> None:
     """A value that nothing can run with is named with its option."""
     with pytest.raises(InputError, match=told):
         read([], environment)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"), [("1", True), ("Yes", True), ("ON", True), ("False", False), ("off", False)]
+)
+def test_a_switch_in_the_environment_means_what_it_says(text: str, meant: bool) -> None:
+    """However it is spelled; and variables that a cluster sets for a service of this name are none of ours."""
+    environment = {"PRICEWRIGHT_UNSIGNED": text, "PRICEWRIGHT_POLICY": "p", "PRICEWRIGHT_SERVICE_PORT": "80"}
+    assert meant is read([], environment).unsigned
 
 
 def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:

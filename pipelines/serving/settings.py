@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,8 @@ _SWITCHES = {
     "watch": "start `python -m pipelines.deploy --watch` beside the workers: a promoted policy quotes within seconds",
     "shadow": "with --watch: let the challenger price the same requests, unseen and logged",
 }
+_OTHERS = ("PRICEWRIGHT_WHO", "PRICEWRIGHT_SIGNING_KEY")  # of other commands
+_ANSWERS = {**dict.fromkeys(("1", "true", "yes", "on"), True), **dict.fromkeys(("0", "false", "no", "off"), False)}
 _INTERNAL: dict[str, Callable[[str], Any]] = {"worker": int, "shared": Path, "lifeline": int}
 
 
@@ -132,6 +135,11 @@ def read(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     for name, kind in _INTERNAL.items():
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     given = vars(parser.parse_args(arguments))
+    known = [f"PRICEWRIGHT_{name.upper()}" for name in (*_OPTIONS, *_SWITCHES)]
+    for name in environment.keys() - {*known, *_OTHERS}:
+        # only what looks like one of them: a cluster sets variables of its own for a service of this name
+        if name.startswith("PRICEWRIGHT_") and (close := get_close_matches(name, known, n=1, cutoff=0.93)):
+            raise InputError(f"{name} is no setting: did you mean {close[0]}?")
     for name, (kind, _) in _OPTIONS.items():
         variable = f"PRICEWRIGHT_{name.upper()}"
         if name not in given and environment.get(variable):
@@ -142,7 +150,10 @@ def read(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     for name in _SWITCHES:
         variable = f"PRICEWRIGHT_{name.upper()}"
         if name not in given and environment.get(variable):
-            given[name] = environment[variable] not in ("0", "false", "no")
+            meant = _ANSWERS.get(environment[variable].strip().casefold())
+            if meant is None:
+                raise InputError(f"{variable}={environment[variable]!r} must be true or false")
+            given[name] = meant
     return Settings(**given)
 
 
