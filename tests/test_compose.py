@@ -105,7 +105,7 @@ def test_the_public_file_must_hold_the_key() -> None:
     path.with_suffix(".pub").write_bytes(keys.pem(key.public_key()) + keys.pem(old.public_key()))
     path.write_bytes(keys.pem(old))
     facts = {"quote_id": "q", "price_minor": 1, "currency": "EUR", "item": None, "shopper": None, "policy_digest": "d",
-             "context_hash": "h", "expires": 9}  # fmt: skip
+             "context_hash": "h", "expires": 9, "personalised": True}  # fmt: skip
     tokens = compose.sealing(path).sign([facts]) + compose.sealing(path).sign([facts, facts])
     path.write_bytes(keys.pem(key))
     assert [facts] * 3 == [compose.sealing(path).verify(token, 0.0) for token in tokens]

@@ -290,9 +290,23 @@ def test_the_deadline_of_the_request_is_the_shorter_one(policy: Policy, tmp_path
     assert ("24.99", "deadline") == (quote["price"], quote["fallback"])
 
 
-def test_events_that_cannot_be_kept_are_not_acknowledged(policy: Policy, tmp_path: Path) -> None:
-    """The caller is told to send them again."""
-    ask = asking(endpoint(policy, contexts=contexts(folder(tmp_path), _Away())))
+def test_a_wrong_price_is_the_requests_fault(policy: Policy, tmp_path: Path) -> None:
+    """It is refused by its name; the state is well, and nobody else reads what was sent."""
+    state = contexts(folder(tmp_path))
+    ask = asking(endpoint(policy, contexts=state, worries={"feature state": lambda: state.trouble}))
+    for field in ("list_price", "unit_cost"):
+        answer = ask("POST", "/quote", json={**IDS, field: "a secret"})
+        assert (422, field) == (answer.status_code, answer.json()["field"])
+    assert {} == ask("GET", "/ready").json()["degraded"]
+
+
+@pytest.mark.parametrize("seconds", [None, 30.0])
+def test_events_that_cannot_be_kept_are_not_acknowledged(
+    policy: Policy, tmp_path: Path, seconds: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The caller is told to send them again, also by a state that hangs."""
+    monkeypatch.setattr("pipelines.serving.contexts._TO_KEEP", 0.05)
+    ask = asking(endpoint(policy, contexts=contexts(folder(tmp_path), _Away(seconds))))
     answer = ask("POST", "/events", json={"events": [event("a")]})
     assert (503, "1") == (answer.status_code, answer.headers["retry-after"])
 

@@ -231,6 +231,7 @@ CASES = [
     Case("cancelled and bought, told in the other order", NOTHING, _both(_after(3), _after(2, False)), None, 1),
     Case("cancelled after the window", NOTHING, _both(_after(1), _after(49, False)), None, 1),
     Case("by a clock that is slow", NOTHING, _after(-0.01), None, 1),
+    Case("told of long before it was quoted", NOTHING, _after(-1.01), None, 0),
     Case("nothing was told", NOTHING, lambda _: [], None, 0),
     Case("younger than the window", _set(time=START + 30 * DAY - 47 * 3600), _after(1), "young"),
     Case("as old as the window", _set(time=START + 30 * DAY - 48 * 3600), _after(1), None, 1),

@@ -117,11 +117,15 @@ def test_a_signature_covers_the_quote(policy: Policy) -> None:
     assert {
         "quote_id": first["quote_id"], "price_minor": first["price_minor"], "currency": "EUR", "item": "i1",
         "shopper": "S1", "policy_digest": policy.digest, "context_hash": facts[0]["context_hash"],
-        "expires": int(NOON) + 900,
+        "expires": int(NOON) + 900, "personalised": True,
     } == facts[0]  # fmt: skip
     assert facts[0]["context_hash"] == facts[1]["context_hash"] != facts[2]["context_hash"]
     verified = ask("POST", "/quotes/verify", json={"quote": first["signature"]}).json()
     assert {"valid": True, "quote": facts[0]} == verified
+    for named, reason in (({"item": "i1", "shopper": "s1"}, None), ({"item": "i2"}, "other_item"),
+                          ({"shopper": "S1"}, None), ({"shopper": "s2"}, "other_shopper")):  # fmt: skip
+        told = ask("POST", "/quotes/verify", json={"quote": first["signature"], **named}).json()
+        assert (reason is None, reason) == (told["valid"], told.get("reason")), named
     assert {"valid": False, "reason": "forged"} == ask("POST", "/quotes/verify", json={"quote": "x"}).json()
 
 
@@ -135,14 +139,17 @@ def test_a_shown_price_is_given_again(policy: Policy) -> None:
     fresh = _quote(ask, **WHO, **changed)
     assert first["price_minor"] != fresh["price_minor"]
     again = _quote(ask, **WHO, **changed, quote=first["signature"])
-    for name in ("quote_id", "price", "price_minor", "signature", "valid_until", "multiplier"):
-        assert first[name] == again[name]
+    told = ("quote_id", "price", "price_minor", "signature", "valid_until", "multiplier", "personalised", "disclosure")
+    late = ask("POST", "/quote", json={**REQUEST, **WHO, "quote": first["signature"]}, headers={"X-Deadline-Ms": "0"})
+    for name in told:  # a personal price stays one, though this time nothing was computed
+        assert first[name] == again[name] == late.json()[name]
+    assert first["personalised"]
+    assert first["disclosure"]
     assert (True, None, None) == (again["repeat"], again["propensity"], again["purchase_probability"])
-    assert [(False, None), (False, None), (True, first["quote_id"])] == [
-        (r["repeat"], r["repeat_of"]) for r in log.records
-    ]
-    assert 3 == len({r["quote_id"] for r in log.records})
-    assert [0.9, 1.1, None] == [r["rung"] for r in log.records]
+    repeats = [(True, first["quote_id"])] * 2
+    assert [(False, None), (False, None), *repeats] == [(r["repeat"], r["repeat_of"]) for r in log.records]
+    assert 4 == len({r["quote_id"] for r in log.records})
+    assert [0.9, 1.1, None, None] == [r["rung"] for r in log.records]
     for other in ({"shopper": "s2"}, {"item": "i2"}, {"quote": "forged"}, {"personal": 0}):
         assert not _quote(ask, **{**WHO, **changed, "quote": first["signature"], **other})["repeat"]
     now[0] += 900
@@ -209,6 +216,7 @@ def test_outcomes(policy: Policy) -> None:
         ({"outcomes": [{"quote_id": "a"}, {"quote_id": ""}]}, "outcomes[1].quote_id"),
         ({"outcomes": [{"quote_id": "a", "bought": 1}]}, "outcomes[0].bought"),
         ({"outcomes": [{"quote_id": "a", "at": True}]}, "outcomes[0].at"),
+        ({"outcomes": [{"quote_id": "a"}, {"quote_id": "a", "at": NOON + 301}]}, "outcomes[1].at"),  # not yet
     ):  # fmt: skip
         answer = ask("POST", "/outcomes", json=bad)
         assert (422, field) == (answer.status_code, answer.json()["field"])

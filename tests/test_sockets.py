@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attached import HERE, attached, event, folder
-from live import asking, endpoint
+from live import NOON, asking, endpoint
 from policies import REQUEST, tiny_policy
 
 from pipelines.serving.access import Access, add
@@ -112,6 +112,57 @@ def test_whole_contexts_need_no_feature_state(policy: Policy) -> None:
         assert 404 == (await client.ask({"events": [event("a")]}))["problem"]["status"]
 
     _run(endpoint(policy), work)
+
+
+class NotedChance:
+    """Whose chance was drawn, and when."""
+
+    def __init__(self) -> None:
+        self.drawn: list[tuple[str, float]] = []
+
+    def u(self, shopper: str, item: str, now: float) -> float:
+        self.drawn.append((shopper, now))
+        return 0.99
+
+    def pseudonym(self, shopper: str) -> str:
+        return shopper
+
+
+def test_the_next_shopper_has_a_chance_of_their_own(policy: Policy) -> None:
+    """What is shown stays on a socket, but not what was drawn for whoever was there before, nor in another bucket."""
+    now, chance = [NOON], NotedChance()
+
+    async def work(client: Client) -> list[Any]:
+        told = [await client.ask({"shopper": "ann", "screen": [{"item": "tea", "context": REQUEST}]})]
+        told.append(await client.ask({"shopper": "ben"}))
+        now[0] += 86_400
+        return [*told, await client.ask({"id": 3})]
+
+    told = _run(endpoint(policy, lambda: now[0], chance=chance), work)
+    assert [("ann", NOON), ("ben", NOON), ("ben", NOON + 86_400)] == chance.drawn
+    assert [(True, 0.05)] * 3 == [(t["quotes"][0]["personalised"], t["quotes"][0]["propensity"]) for t in told]
+
+
+def test_a_client_does_not_choose_what_is_counted(policy: Policy) -> None:
+    """Codes of its own are one series; an origin that is none is refused, not a fault."""
+    application = endpoint(policy)
+
+    async def ended(code: int) -> None:
+        client = Client(application)
+        await client.next()
+        client._in.put_nowait({"type": "websocket.disconnect", "code": code})
+        await client.task
+
+    async def work(client: Client) -> None:
+        for code in (1001, 3000, 4999):
+            await ended(code)
+        odd = Client(application, headers={"origin": "http://["})
+        assert 403 == (await odd.next())["status"]
+
+    _run(application, work)
+    text = asking(application)("GET", "/metrics").text
+    assert 'sockets_closed_total{code="1001"} 1.0' in text
+    assert 'sockets_closed_total{code="other"} 2.0' in text
 
 
 @pytest.mark.parametrize(

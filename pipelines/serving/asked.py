@@ -58,11 +58,11 @@ def asked(body: Any, inputs: frozenset[str], shared: Asked | None = None) -> Ask
     common = _NOBODY if shared is None else shared
     return Asked(
         context,
-        common.shopper if shopper is None else _text(shopper, "shopper"),
-        common.item if item is None else _text(item, "item"),
-        common.session if session is None else _text(session, "session"),
-        None if token is None else _text(token, "quote", LONGEST_TOKEN),
-        common.jurisdiction if jurisdiction is None else _text(jurisdiction, "jurisdiction"),
+        common.shopper if shopper is None else text(shopper, "shopper"),
+        common.item if item is None else text(item, "item"),
+        common.session if session is None else text(session, "session"),
+        None if token is None else text(token, "quote", LONGEST_TOKEN),
+        common.jurisdiction if jurisdiction is None else text(jurisdiction, "jurisdiction"),
         common.at if at is None else _instant(at),
         False,
         whole is not None,
@@ -109,7 +109,8 @@ _NOTHING: list[Any] = [None] * len(BESIDE)
 _NOBODY = Asked({})
 
 
-def _text(value: Any, name: str, longest: int = LONGEST) -> str:
+def text(value: Any, name: str, longest: int = LONGEST) -> str:
+    """Return an id or a token of a request as it is. Raises RequestError, which names the field."""
     if not isinstance(value, str):
         raise RequestError(name, f"is {named(value)}; expected a text")
     if not 1 <= len(value) <= longest:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("pricewright")
 _TERMS = ("list_price", "unit_cost", "min_price", "max_price")  # of a row of items
 _WORDS, _NUMBERS = ("channel", "path"), ("page_depth", "list_price", "unit_cost")  # what the request itself knows
+_TO_KEEP = 5.0  # seconds that the state has to put events on the disk; sent again, those that it has are duplicates
 _SHOWN = 3  # misfits that a message repeats
 
 
@@ -69,8 +70,9 @@ class FromState:
         rows = [self._row(one) for one in wanted]
         for at, (one, own, row) in enumerate(zip(wanted, given, rows, strict=True)):
             one.context = self._terms(one, own, view.policy.manifest, at)
-            if one.context.get("list_price") is not None:
-                row.setdefault("list_price", one.context["list_price"])
+            listed = one.context.get("list_price")
+            if _is_number(listed):  # else it is refused where it is priced
+                row.setdefault("list_price", listed)
         found = await self._found(wanted, rows, view, now)
         for at, (one, own, answer) in enumerate(zip(wanted, given, found, strict=True)):
             if isinstance(answer, str):
@@ -99,10 +101,12 @@ class FromState:
         read = [happened.read(one, f"events[{k}]", self.facts.items, currency) for k, one in enumerate(given)]
         good = [one for one in read if not isinstance(one, str)]
         try:
-            answers = iter(await self.state.events(good, int(now * 1e6)) if good else [])
+            async with asyncio.timeout(_TO_KEEP):
+                answers = iter(await self.state.events(good, int(now * 1e6)) if good else [])
         except StateError as error:
-            self._worry(str(error))
-            raise Problem(503, "events cannot be kept now; send them again", headers={"Retry-After": "1"}) from None
+            raise self._unkept(str(error)) from None
+        except TimeoutError:
+            raise self._unkept(f"it does not put events on the disk within {_TO_KEEP:g} s") from None
         except InputError as error:
             raise RequestError("events", str(error)) from None
         self.trouble = None
@@ -167,7 +171,11 @@ class FromState:
         """Return what the request knows of the offer; what is of the wrong type is refused where it is priced."""
         get = one.context.get
         row = {n: v for n in _WORDS if isinstance(v := get(n), str)}
-        return row | {n: v for n in _NUMBERS if isinstance(v := get(n), float | int) and not isinstance(v, bool)}
+        return row | {n: v for n in _NUMBERS if _is_number(v := get(n))}
+
+    def _unkept(self, why: str) -> Problem:
+        self._worry(why)
+        return Problem(503, "events cannot be kept now; send them again", headers={"Retry-After": "1"})
 
     def _worry(self, why: str) -> None:
         if why != self.trouble:
@@ -179,3 +187,7 @@ class FromState:
         if not self._looked <= now <= self._looked + 1:
             self._looked = now
             self.facts.refresh()
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)

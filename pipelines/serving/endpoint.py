@@ -178,11 +178,11 @@ class Endpoint(Described):
             self.gate.leave()
 
     async def verify(self, scope: Any, receive: Any) -> Answer:
-        """POST /quotes/verify: whether a signed quote is to be honoured."""
+        """POST /quotes/verify: whether a signed quote is to be honoured, and for this shopper and item where named."""
         if self.parts.signer is None:
             raise Problem(404, "this endpoint signs no quotes")
         body = parsed(await self._body(receive, self.limits.body), self.limits.depth)
-        found = self.parts.signer.verify(recording.token(body), self.quoter.clock())
+        found = self.quoter.verified(*recording.token(body))
         told = {"valid": False, "reason": found} if isinstance(found, str) else {"valid": True, "quote": found}
         return Answer(orjson.dumps(told))
 

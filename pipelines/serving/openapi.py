@@ -98,7 +98,11 @@ def document(manifest: Manifest, limits: Limits, jurisdictions: list[str], keyed
         "Taken": _object({"events": openapi_events.taken()}),
         "Message": openapi_events.message(limits),
         "Answer": openapi_events.answer(),
-        "Token": _object({"quote": {"type": "string", "minLength": 1, "maxLength": LONGEST_TOKEN}}),
+        "Token": {"type": "object", "required": ["quote"], "properties": {
+            "quote": {"type": "string", "minLength": 1, "maxLength": LONGEST_TOKEN},
+            "shopper": {**_WHO, "description": "refuse it as other_shopper where it was shown to somebody else"},
+            "item": {**_WHO, "description": "refuse it as other_item where it is the price of something else"},
+        }},
     }  # fmt: skip
     told: Schema = {
         "openapi": "3.1.0",
@@ -234,6 +238,9 @@ def _get(about: str, *statuses: int, media: str = "application/json") -> Schema:
 def _refusals(*statuses: int) -> Schema:
     content = {"application/problem+json": {"schema": _ref("Problem")}}
     return {str(s): {"description": "refused", "content": content} for s in statuses}
+
+
+_WHO: Schema = {"type": ["string", "null"], "minLength": 1, "maxLength": LONGEST}
 
 
 def _object(properties: Schema) -> Schema:

@@ -74,8 +74,11 @@ def too_late(wanted: Iterable[Asked]) -> None:
         one.instead = one.instead or DEADLINE
 
 
-def again(quote: Facts, shown: Facts, token: str, view: View) -> None:
-    """Make a quote the repeat of one that was `shown` and signed; what only a new decision has is null."""
+def again(quote: Facts, shown: Facts, token: str, view: View, disclosure: str) -> None:
+    """Make a quote the repeat of one that was `shown` and signed; what only a new decision has is null.
+
+    disclosure: what is told where that price was personal.
+    """
     nothing = ("purchase_probability", "expected_profit", "price_sensitivity", "propensity", "guardrail", "fallback")
     quote.update(dict.fromkeys(nothing))
     minor = shown["price_minor"]
@@ -85,6 +88,8 @@ def again(quote: Facts, shown: Facts, token: str, view: View) -> None:
         price_minor=minor,
         multiplier=minor / quote["list_price_minor"],
         valid_until=instant(int(shown["expires"])),
+        personalised=shown["personalised"],
+        disclosure=disclosure if shown["personalised"] else None,
         signature=token,
         repeat=True,
     )
@@ -103,6 +108,7 @@ def signed(quote: Facts, one: Asked, pseudonym: str | None, view: View, context_
         "policy_digest": view.facts["digest"],
         "context_hash": context_hash,
         "expires": expires,
+        "personalised": quote["personalised"],
     }
 
 

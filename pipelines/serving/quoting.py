@@ -147,6 +147,22 @@ class Quoter:
         self._prepare([one], self.clock())
         return curve(one, view, self.disclosures)
 
+    def verified(self, token: str, shopper: str | None, item: str | None) -> Facts | str:
+        """Return what a token vouches for, or why it is not to be honoured; shopper, item: None where not asked about.
+
+        What it calls the shopper is a pseudonym, so that only who holds the secret can compare it.
+        """
+        signer, chance = self.parts.signer, self.parts.chance
+        assert signer is not None
+        found = signer.verify(token, self.clock())
+        if isinstance(found, str):
+            return found
+        if item is not None and item != found["item"]:
+            return "other_item"
+        if shopper is not None and (chance is None or chance.pseudonym(shopper) != found["shopper"]):
+            return "other_shopper"
+        return found
+
     def _prepare(self, wanted: Sequence[Asked], now: float) -> None:
         """Check jurisdictions, and draw the chance of whoever brought none."""
         chance = self.parts.chance
@@ -154,7 +170,8 @@ class Quoter:
             if one.jurisdiction is not None and one.jurisdiction not in self.disclosures.texts:
                 raise RequestError("jurisdiction", f"is none of {sorted(self.disclosures.texts)}", at)
             if chance is not None and one.shopper and one.item and one.context.get("u") is None:
-                one.context["u"] = chance.u(one.shopper, one.item, now)
+                # a new mapping: whose it is may ask with it again, for another shopper or in another time bucket
+                one.context = {**one.context, "u": chance.u(one.shopper, one.item, now)}
                 one.drawn = True
 
     def _page_answers(self, view: View, columns: list[list[Any]]) -> list[Any]:
@@ -215,7 +232,7 @@ class Quoter:
             if isinstance(shown, str):
                 continue
             if (one.item, name, view.currency) == (shown["item"], shown["shopper"], shown["currency"]):
-                quotes.again(quote, shown, one.token, view)
+                quotes.again(quote, shown, one.token, view, self.disclosures.text(one.jurisdiction))
 
     def _sign(
         self, wanted: Sequence[Asked], told: list[Facts], names: list[str | None], hashes: list[str], view: View,

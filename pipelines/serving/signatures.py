@@ -41,7 +41,7 @@ _SIGNATURE = 64  # bytes
 _HIGHEST = 16  # levels of a tree: 65,536 quotes
 _CLAIMS = {  # fact -> what the token calls it; three names are the standard's own
     "quote_id": "jti", "expires": "exp", "shopper": "sub", "item": "item", "price_minor": "price",
-    "currency": "currency", "policy_digest": "policy", "context_hash": "context",
+    "currency": "currency", "policy_digest": "policy", "context_hash": "context", "personalised": "personal",
 }  # fmt: skip
 
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
@@ -54,6 +54,7 @@ class Facts:
     """What a signature vouches for: this price, in minor units, of this item for this shopper, until it expires.
 
     shopper: the pseudonym, or None where the request named nobody; item likewise. expires: seconds since 1970.
+    personalised: whether personal data could move the price, which must be told whenever it is shown.
     """
 
     quote_id: str
@@ -64,6 +65,7 @@ class Facts:
     policy_digest: str
     context_hash: str
     expires: int
+    personalised: bool
 
     def __post_init__(self) -> None:
         """Refuse what cannot be a price or a time."""
@@ -74,6 +76,8 @@ class Facts:
         for name in ("quote_id", "currency", "policy_digest", "context_hash"):
             if not isinstance(getattr(self, name), str):
                 raise InputError(f"{name}={getattr(self, name)!r} must be a text")
+        if not isinstance(self.personalised, bool):
+            raise InputError(f"personalised={self.personalised!r} must be true or false")
         for name in ("item", "shopper"):
             if not isinstance(getattr(self, name), str | None):
                 raise InputError(f"{name}={getattr(self, name)!r} must be a text or None")
@@ -178,7 +182,7 @@ def _leaf(head: bytes, quote: Mapping[str, Any]) -> bytes:
     claims = {
         "jti": quote["quote_id"], "exp": quote["expires"], "sub": quote["shopper"], "item": quote["item"],
         "price": quote["price_minor"], "currency": quote["currency"], "policy": quote["policy_digest"],
-        "context": quote["context_hash"],
+        "context": quote["context_hash"], "personal": quote["personalised"],
     }  # fmt: skip
     return head + _packed(orjson.dumps(claims))
 

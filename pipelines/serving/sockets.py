@@ -29,6 +29,7 @@ _log = logging.getLogger("pricewright")
 PATH = "/ws"
 # codes of RFC 6455's registry: service restart, try again later, internal error, and without a word
 ENDING, SLOW, FAULT, GONE = 1012, 1013, 1011, 1006
+_COUNTED = frozenset((*map(str, range(1000, 1016)), "refused"))
 _KEPT = ("shopper", "session", "jurisdiction", "screen", "context")
 _JUST_AFTER = 1e-6  # seconds: a context knows what happened before its instant, and not at it
 Send = Callable[[Any], Awaitable[None]]
@@ -175,7 +176,7 @@ class Sockets:
         sent = dict(headers)
         origin, host = sent.get(b"origin", b"").decode("latin-1"), sent.get(b"host", b"").decode("latin-1")
         # a page of any site may open sockets to this machine, and would read prices as its visitor
-        if origin and urlsplit(origin).netloc != host and origin not in self.origins:
+        if origin and origin not in self.origins and _site(origin) != host:
             raise Problem(403, "pages of this origin may not connect: name it with --origins")
         if self.endpoint.draining or self._event().is_set():
             raise Problem(503, "this worker is about to stop", headers={"Retry-After": "1"})
@@ -198,7 +199,9 @@ class Sockets:
         self.endpoint.cells.set(self.endpoint.cells.place("sockets_open"), self.open)
 
     def _count_closed(self, code: str) -> None:
-        self.endpoint.cells.add(self.endpoint.cells.place("sockets_closed_total", code=code))
+        # a client may send any code from 3000 to 4999, and each series takes a place
+        known = code if code in _COUNTED else "other"
+        self.endpoint.cells.add(self.endpoint.cells.place("sockets_closed_total", code=known))
 
     def _event(self) -> asyncio.Event:
         if self._ending is None:
@@ -217,6 +220,14 @@ async def _refused(problem: Problem, scope: Any, send: Send) -> None:
     headers = [(b"content-type", MEDIA), *((k.lower().encode(), v.encode()) for k, v in problem.headers.items())]
     await send({"type": "websocket.http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "websocket.http.response.body", "body": problem.body})
+
+
+def _site(origin: str) -> str | None:
+    """Return the host and port of an Origin header; None of what is none."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
 
 
 def _name(body: dict[str, Any]) -> str | int | None:

@@ -22,6 +22,7 @@ from pipelines.sources.decision_log import INPUT, Logged
 RESERVED_INPUTS = ("list_price", "unit_cost", "min_price", "max_price", "u", "personal")  # of every policy
 CHOSEN = ("", "no_admissible_price", "unit_cost_missing")  # the graph's own words: with these it has decided
 _DAY = 86_400.0
+_CLOCKS = 3600.0  # seconds by which the clocks of a till and of an endpoint may differ
 
 Told = dict[str, Any]
 
@@ -104,6 +105,7 @@ def _shown(decisions: pd.DataFrame, policies: Mapping[str, Any], mature: float) 
 def _bought(shown: pd.DataFrame, logged: Logged, window: float) -> tuple[np.ndarray, dict[str, int]]:
     """Return 1 for each decision whose last outcome within the window is a purchase, else 0; and counts of outcomes.
 
+    Clocks differ a little; what was told to have happened well before its quote is no outcome of it (`early`).
     A purchase at a price that was repeated belongs to the decision that first quoted it.
     """
     told = logged.outcomes.dropna(subset=["quote_id", "time", "bought"])
@@ -112,13 +114,14 @@ def _bought(shown: pd.DataFrame, logged: Logged, window: float) -> tuple[np.ndar
     known = set(logged.decisions["quote_id"].dropna())
     told = told.assign(quote=[_origin(quote, origin) for quote in told["quote_id"]])
     when = told["quote"].map(shown.set_index("quote_id")["time"])
-    late = told["time"] > when + window
+    late, early = told["time"] > when + window, told["time"] < when - _CLOCKS
     counts = {
         "told": len(logged.outcomes),
         "unknown_quote": int((~told["quote_id"].isin(known)).sum()),
         "late": int(late.sum()),
+        "early": int(early.sum()),
     }
-    last = told[when.notna() & ~late].sort_values("time", kind="stable").drop_duplicates("quote", keep="last")
+    last = told[when.notna() & ~late & ~early].sort_values("time", kind="stable").drop_duplicates("quote", keep="last")
     bought = shown["quote_id"].isin(last.loc[last["bought"].astype(bool), "quote"])
     return bought.to_numpy(np.int64), counts | {"bought": int(bought.sum())}
 
