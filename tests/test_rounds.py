@@ -270,6 +270,28 @@ def test_a_log_that_hangs_holds_up_its_own_round(policy: Policy) -> None:
     assert [None, None] == [quote["fallback"] for quote in quotes]
 
 
+def test_a_log_that_hangs_moves_no_deadline(policy: Policy) -> None:
+    """Who names a deadline gets the price by then, also of a page; who names none waits for the log."""
+    log = Log()
+    app = endpoint(policy, log=log)
+
+    async def run() -> tuple[list[httpx.Response], httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://shop") as client:
+            patient = asyncio.ensure_future(client.post("/quote", json=REQUEST))
+            hurried = [
+                asyncio.ensure_future(client.post(path, json=body, headers={"X-Deadline-Ms": "80"}))
+                for path, body in (("/quote", REQUEST), ("/quotes", {"contexts": [REQUEST] * 3}))
+            ]
+            done, waiting = await asyncio.wait({patient, *hurried}, timeout=1.0)
+            assert ({*hurried}, {patient}) == (done, waiting)
+            log.group.finish(True)
+            return [one.result() for one in hurried], await patient
+
+    (alone, page), patient = asyncio.run(run())
+    assert [None] * 5 == [q["fallback"] for q in (alone.json(), patient.json(), *page.json()["quotes"])]
+    assert 5 == len(log.records)
+
+
 def test_nobody_is_left_waiting(policy: Policy) -> None:
     """Where a round is cut off, as at the end of a server in a hurry, those who wait are told so."""
     app = endpoint(policy, log=Log())

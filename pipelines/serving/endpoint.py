@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,9 @@ class Endpoint(Described):
                 if deadline.passed:
                     too_late(wanted)
                 made = self.quoter.page(wanted, view)
-            await self._keep(made)
+            with suppress(TimeoutError):  # a disk that hangs; the log has the records, and goes on trying
+                async with asyncio.timeout(deadline.for_log):
+                    await self._keep(made)
             return made.quotes
         except RequestError as refused:
             raise _of_page(refused) from None
@@ -137,14 +140,14 @@ class Endpoint(Described):
         return await self.rounds.join(one, view, deadline)
 
     async def _keep(self, made: Page) -> None:
-        """Log and count quotes, before they are given out."""
-        if self.parts.log is not None:
-            await self.parts.log.quoted(*made.records)
+        """Count and log quotes, before they are given out."""
         if len(made.counted) == 1:
             self.cells.quote(*made.counted[0])
         else:  # most of a page are counted alike
             for counted, times in Counter(made.counted).items():
                 self.cells.quote(*counted, times)
+        if self.parts.log is not None:
+            await self.parts.log.quoted(*made.records)
 
     async def _computed(self, wanted: list[Asked], view: View, deadline: Deadline) -> None:
         """Let the feature state compute the contexts that came as ids; what it cannot in time gets the list price."""

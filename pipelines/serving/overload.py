@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 
 from pipelines.serving.problems import Problem
 
+_MOMENT = 0.05  # seconds; a log that is well takes less than one of them in a hundred
+
 
 class Gate:
     """Lets requests in that are to be priced, and holds at most `most` of them.
@@ -80,9 +82,9 @@ _NEXT_TURN = _Turn()
 
 
 class Deadline:
-    """The instant by which a request wants its price."""
+    """The instant by which a request wants its price. own: whether the request itself has named it."""
 
-    __slots__ = ("at",)
+    __slots__ = ("at", "own")
 
     def __init__(self, header: bytes | None, default: float) -> None:
         """Read milliseconds from the header, else take `default` seconds. Raises Problem."""
@@ -92,7 +94,7 @@ class Deadline:
             if not (header.isdigit() and len(header) <= 6):
                 raise Problem(400, "X-Deadline-Ms is not a whole number from 0 to 999999", "X-Deadline-Ms")
             seconds = int(header) / 1000
-        self.at = time.monotonic() + seconds
+        self.at, self.own = time.monotonic() + seconds, header is not None
 
     @property
     def passed(self) -> bool:
@@ -103,3 +105,8 @@ class Deadline:
     def left(self) -> float:
         """Seconds that are left."""
         return max(0.0, self.at - time.monotonic())
+
+    @property
+    def for_log(self) -> float:
+        """Seconds that a log may take with a quote that is made: what is left, and a moment where that is nothing."""
+        return max(_MOMENT, self.left)

@@ -100,17 +100,22 @@ class Rounds:
         if not pages:
             return
         priced = [w for some, _ in pages for w in some]
+        made, timers = _joined([page for _, page in pages]), list[asyncio.TimerHandle]()
+        told, loop = [*zip(priced, made.quotes, strict=True)], asyncio.get_running_loop()
         try:
-            made = _joined([page for _, page in pages])
+            # a log that hangs is waited for, but nobody beyond a deadline of their own
+            timers = [loop.call_later(w.deadline.for_log, _give, w, quote) for w, quote in told if w.deadline.own]
             await self.keep(made)
         except Exception as error:
             for w in priced:
                 if not w.quote.done():
                     w.quote.set_exception(error)
             return
-        for w, quote in zip(priced, made.quotes, strict=True):
-            if not w.quote.done():  # its caller may be gone
-                w.quote.set_result(quote)
+        finally:
+            for timer in timers:
+                timer.cancel()
+        for w, quote in told:
+            _give(w, quote)
 
     def _priced(self, waiting: Sequence[_Waiting], view: View, now: float) -> Page:
         return self.quoter.together([w.one for w in waiting], [w.row for w in waiting], view, now)
@@ -123,6 +128,11 @@ class Rounds:
             if not w.quote.done():
                 w.quote.set_exception(error)
             return None
+
+
+def _give(w: _Waiting, quote: Facts) -> None:
+    if not w.quote.done():  # its caller may be gone
+        w.quote.set_result(quote)
 
 
 def _joined(pages: Sequence[Page]) -> Page:
