@@ -237,18 +237,33 @@ print(json.dumps({"kept": kept, "lost": lost, "failing": [full.failing, after.fa
         assert set(told["kept"]) <= {record["n"] for record in records(folder)}
 
 
-def test_a_folder_that_cannot_be_made_fails_no_quote(tmp_path: Path) -> None:
-    """Where the folder is a file the log says so, counts, and starts once the way is free."""
+def test_a_folder_that_cannot_be_made_fails_no_quote(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Where the folder is a file the log says so at once, counts, and is well once the way is free, asked or not."""
     place = tmp_path / "log"
     place.write_text("in the way")
     log = Log(place, "decisions", "0", QUICK)
+    assert until(lambda: log.state().failing is not None)
+    assert "which this user may write to" in caplog.text
     assert not log.append({"n": 0}).wait(5)
     assert 1 == log.state().lost
     assert f"{place} cannot be written" in (log.state().failing or "")
     place.unlink()
-    assert until(lambda: log.append({"n": 1}).wait(5))
-    assert log.state().failing is None
+    assert until(lambda: log.state().failing is None)
+    assert log.append({"n": 1}).wait(5)
     log.close()
+    assert [{"n": 1}] == records(place)
+
+
+def test_a_segment_without_a_record_is_taken_away(tmp_path: Path) -> None:
+    """What was opened to see whether it can be written leaves nothing."""
+    place = tmp_path / "log"
+    place.write_text("in the way")
+    log = Log(place, "decisions", "0", QUICK)
+    assert until(lambda: log.state().failing is not None)
+    place.unlink()
+    assert until(lambda: log.state().failing is None)
+    log.close()
+    assert [] == list(place.iterdir())
 
 
 def test_a_disk_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,24 @@ def test_recovery_leaves_living_writers_alone(tmp_path: Path) -> None:
     living.append(group(0))
     living.seal()
     assert 0 == recover(tmp_path)
+
+
+def test_one_that_somebody_reads_is_sealed_the_next_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not keep the others from being sealed."""
+    monkeypatch.setattr(log_segments, "_PATIENCE", 0.1)
+    read, other = (left_behind(tmp_path / name) for name in ("a", "b"))
+    for path in (read, other):
+        for file in path.parent.glob(f"{path.name}*"):
+            file.rename(tmp_path / file.name)
+    read, other = tmp_path / read.name, tmp_path / other.name
+    with closing(sqlite3.connect(read)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM batch").fetchone()
+        recover(tmp_path)
+        assert read.exists()
+        assert 12 == len(lines(other.with_suffix(SEALED)))
+    recover(tmp_path)
+    assert 12 == len(lines(read.with_suffix(SEALED)))
 
 
 @pytest.mark.parametrize("cut", [1, 24, 4000, 4120, 6000])

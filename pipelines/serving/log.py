@@ -13,6 +13,7 @@ writing is tried again every `retry_seconds`, until there is room.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import sqlite3
 import threading
@@ -20,6 +21,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import orjson
@@ -143,6 +145,8 @@ class Log:
                     self._busy = group
             if group.rows:
                 self._write(group)
+            elif self._failing is not None and not stopping:
+                self._write(Group.over(False))  # nothing: to know soon that all is well again
             self._retire(stopping)
             if stopping:
                 return
@@ -159,7 +163,8 @@ class Log:
             if self._failing is not None:
                 _logger.warning("%s are logged again; %d were lost in all", self.kind, self._lost)
             self._failing, self._unsynced, kept = None, True, True
-        group.finish(kept)
+        if group.rows:
+            group.finish(kept)
 
     def _append(self, rows: list[bytes]) -> None:
         if self._segment is None:
@@ -168,7 +173,8 @@ class Log:
             self._segment = Segment(self.folder, self.kind, self.worker, self.settings.sync == "each")
         for digest in self._policies.keys() - self._segment.policies:
             self._segment.introduce(digest, self._policies[digest])
-        self._segment.append(rows)
+        if rows:
+            self._segment.append(rows)
 
     def _degrade(self, error: Exception) -> None:
         """Leave the segment, whose file may be what fails, and say so once."""
@@ -179,9 +185,14 @@ class Log:
             self._retired.append(segment)
         if time.monotonic() >= self._retry_at:
             self._retry_at = time.monotonic() + self.settings.retry_seconds
+        self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
         if self._failing is None:
             self._failing = f"{self.folder} cannot be written ({error})"
-            _logger.error("%s are not logged: %s. Quotes go on; make room there", self.kind, self._failing)
+            full = getattr(error, "errno", None) == errno.ENOSPC or "full" in str(error)
+            todo = "make room there" if full else "see to it that it is a folder which this user may write to"
+            _logger.error("%s are not logged: %s. Quotes go on; %s", self.kind, self._failing, todo)
 
     def _retire(self, stopping: bool) -> None:
         """Hand a segment that is large or old enough to the keeper, who seals it."""
@@ -190,6 +201,9 @@ class Log:
             return
         if stopping or self._is_old(segment) or segment.size >= self.settings.segment_bytes:
             self._segment = None
+            if segment.empty:
+                segment.discard()
+                return
             self._retired.append(segment)
             self._due.set()
 
@@ -198,13 +212,15 @@ class Log:
 
     def _keep(self) -> None:
         """Sync, seal and recover, beside the writer, which never waits for these."""
+        self._look()
         self._recover()
         while not self._stop.is_set():
             self._due.wait(self.settings.sync_seconds)
             self._due.clear()
             if self._unsynced and self.settings.sync == "interval":
                 self._sync()
-            if (segment := self._segment) is not None and self._is_old(segment):
+            old = (segment := self._segment) is not None and self._is_old(segment)
+            if old or (self._failing is not None and time.monotonic() >= self._retry_at):
                 self._wake.set()
             self._seal()
         self._threads[0].join()
@@ -214,6 +230,15 @@ class Log:
     def _recover(self) -> None:
         with suppress(*_FAILURES):
             self._torn += segments.recover(self.folder)
+
+    def _look(self) -> None:
+        """Say at once, and not with the first quote that is lost, that the folder cannot be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=self.folder):
+                pass
+        except OSError as error:
+            self._fail(error)
 
     def _sync(self) -> None:
         segment, self._unsynced = self._segment, False

@@ -176,10 +176,13 @@ def finish(path: Path) -> int:
 
 
 def recover(folder: Path) -> int:
-    """Seal the segments that dead writers left; return the bytes that were torn off their ends."""
+    """Seal the segments that dead writers left; return the bytes that were torn off their ends.
+
+    One that cannot be sealed now, since somebody reads it or there is no room, is left for the next time.
+    """
     torn = 0
     for path in sorted(folder.glob(f"*{OPEN}")):
-        with suppress(BlockingIOError), _held(path):
+        with suppress(OSError, sqlite3.OperationalError), _held(path):
             if path.exists():
                 torn += finish(path)
             path.with_suffix(LOCK).unlink(missing_ok=True)
