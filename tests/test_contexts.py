@@ -290,6 +290,17 @@ def test_the_deadline_of_the_request_is_the_shorter_one(policy: Policy, tmp_path
     assert ("24.99", "deadline") == (quote["price"], quote["fallback"])
 
 
+@pytest.mark.parametrize("missing", ["shopper", "session"])
+def test_an_id_that_is_missing_is_named(policy: Policy, tmp_path: Path, missing: str) -> None:
+    """A list price would do as well, but who sends ids wants their context; with one, the request stands alone."""
+    ask = asking(attached(policy, folder(tmp_path)))
+    answer = ask("POST", "/quote", json={**IDS, missing: None})
+    assert (422, missing) == (answer.status_code, answer.json()["field"])
+    assert 200 == ask("POST", "/quote", json={**IDS, missing: None, "list_price": 20}).status_code
+    page = ask("POST", "/quotes", json={"contexts": [IDS, {**IDS, missing: None}]})
+    assert (422, f"contexts[1].{missing}") == (page.status_code, page.json()["field"])
+
+
 def test_a_wrong_price_is_the_requests_fault(policy: Policy, tmp_path: Path) -> None:
     """It is refused by its name; the state is well, and nobody else reads what was sent."""
     state = contexts(folder(tmp_path))

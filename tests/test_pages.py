@@ -94,6 +94,19 @@ def test_a_person_moves_sliders(url: str, tmp_path: Path) -> None:
 
 
 @seen
+def test_it_opens_with_a_price_where_costs_are_needed(tmp_path: Path) -> None:
+    """Without a cost nothing could be priced: it begins with one, and says what is missing once that is taken away."""
+    tiny_policy(tmp_path / "policy", cost_share=None)
+    for url in _served(endpoint(Policy.load(tmp_path / "policy"))):
+        with opened(url, tmp_path / "profile") as tab:
+            tab.until("document.body.dataset.answered")
+            assert 1 == tab.run("document.querySelectorAll('#profit circle.chosen').length")
+            tab.run(_typed("f-unit_cost", "", "input"))
+            rungs = "document.querySelector('#rungs').textContent"
+            assert "margin floor" not in tab.until(f"{rungs}.includes('unit cost missing') && {rungs}")
+
+
+@seen
 def test_narrow_screens(url: str, tmp_path: Path) -> None:
     """On a narrow screen nothing is cut off sideways."""
     with opened(url, tmp_path, 500, 900) as tab:

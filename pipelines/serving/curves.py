@@ -59,4 +59,6 @@ def _forbidding(ladder: list[Facts], row: Sequence[Any], view: View, cost: float
         np.array([[value]]) for value in (row[view.list_price], cost, row[view.least], row[view.most])
     )
     rules = pricing.allowed(prices, list_price, unit_cost, least, most, rails)
+    if math.isnan(cost) and "margin_floor" in rules:  # no rung is below the floor; nobody knows where that is
+        rules["unit_cost_missing"] = rules.pop("margin_floor")
     return [[name for name, admitted in rules.items() if not admitted[0, at]] for at in range(len(ladder))]

@@ -153,7 +153,16 @@ class Endpoint(Described):
         """Let the feature state compute the contexts that came as ids; what it cannot in time gets the list price."""
         state = self.parts.contexts
         assert state is not None
-        places = [at for at, one in enumerate(wanted) if not one.whole and one.shopper and one.item and one.session]
+        places = []
+        for at, one in enumerate(wanted):
+            if one.whole:
+                continue
+            ids = {"shopper": one.shopper, "item": one.item, "session": one.session}
+            if all(ids.values()):
+                places.append(at)
+            elif one.item and view.policy.manifest.listed and one.context.get("list_price") is None:
+                missing = next(name for name, value in ids.items() if not value)
+                raise RequestError(missing, "is missing: shopper, item and session are needed for a context by ids", at)
         if not places:
             return
         try:

@@ -145,7 +145,7 @@ def _private(path: Path, content: bytes) -> Ed25519PrivateKey:
         key = None
     if not isinstance(key, Ed25519PrivateKey):
         raise InputError(
-            f"{path} holds no Ed25519 private key in PEM without a password: make it with "
-            f"`openssl genpkey -algorithm ed25519 -out {path}`"
+            f"{path} holds no Ed25519 private key in PEM without a password: name the file that does, or make one with "
+            "`openssl genpkey -algorithm ed25519 -out FILE`, which overwrites FILE"
         )
     return key

@@ -14,7 +14,7 @@ TITLES = {
     405: "No such method here",
     408: "Request too slow",
     413: "Body too large",
-    422: "The request cannot be priced",
+    422: "A value cannot be taken",
     500: "Internal error",
     426: "WebSocket wanted",
     503: "Busy",

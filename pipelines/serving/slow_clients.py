@@ -22,6 +22,8 @@ class Bounded(WebSocketsSansIOProtocol):
             self.writable.set()
             self.loop.call_later(_CUT, self.transport.abort)
         await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            self.handshake_complete = True  # it was refused as it should be; uvicorn would log a fault
 
     def keepalive_timeout(self) -> None:
         """End a connection that does not answer a ping, whatever it has not read."""

@@ -47,7 +47,7 @@ def listener(host: str, port: int, shared: bool = False) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG, reuse_port=shared)
     except OSError as error:
         raise InputError(
-            f"cannot listen on {host}:{port} ({os.strerror(error.errno) if error.errno else error}): "
+            f"cannot listen on {host}:{port} ({error.strerror or error}): "
             "stop what listens there, or choose another with --host and --port"
         ) from None
 

@@ -52,7 +52,10 @@ function numberField(field) {
   slider.value = (low + high) / 2;
   slider.addEventListener("input", () => { box.value = rounded(slider.value); slider.classList.remove("unset"); soon(); });
   box.addEventListener("input", () => { slider.classList.toggle("unset", box.value === ""); if (box.value !== "") slider.value = box.value; soon(); });
-  if (field.name === "list_price") { box.value = rounded((low + high) / 2); slider.classList.remove("unset"); }
+  // nothing is priced without a cost, unless the policy knows its share: then begin with half of the list price
+  const costs = field.name === "unit_cost" && manifest.terms.cost_share === null;
+  if (costs) { const [least, most] = range(manifest.inputs.find((f) => f.name === "list_price")); slider.value = (least + most) / 4; }
+  if (costs || field.name === "list_price") { box.value = rounded(slider.value); slider.classList.remove("unset"); }
   return made("div", { className: "field" }, title(field, id), slider, box);
 }
 
@@ -116,7 +119,7 @@ function show(told) {
   at("why").textContent = q.fallback ? `Not priced (${q.fallback.replaceAll("_", " ")}), so the list price stands.`
     : q.guardrail !== "none" ? `The most profitable price is forbidden by ${q.guardrail.replaceAll("_", " ")}; this is the best that is left.`
     : "The most profitable price that the guardrails leave.";
-  const numbers = { "bought with": share(q.purchase_probability), "expected profit": money(q.expected_profit), "price sensitivity": q.price_sensitivity === null ? "?" : q.price_sensitivity.toFixed(2), propensity: q.propensity.toFixed(3), "unit cost": money(told.unit_cost), personalised: q.personalised ? "yes" : "no" };
+  const numbers = { "bought with": share(q.purchase_probability), "expected profit": money(q.expected_profit), "price sensitivity": q.price_sensitivity === null ? "?" : q.price_sensitivity.toFixed(2), propensity: q.propensity === null ? "?" : q.propensity.toFixed(3), "unit cost": money(told.unit_cost), personalised: q.personalised ? "yes" : "no" };
   at("numbers").replaceChildren(...Object.entries(numbers).map(([name, value]) => made("div", {}, made("dt", {}, name), made("dd", {}, value))));
   at("disclosure").hidden = q.disclosure === null;
   at("disclosure").textContent = q.disclosure ?? "";
