@@ -69,10 +69,11 @@ def mean_weight(
 
 
 def misfits(rungs: list[dict[str, Any]], everywhere: bool = True) -> list[tuple[float, float, float]]:
-    """Return multiplier, mean weight and tolerance of the rungs whose propensities cannot be right.
+    """Return multiplier, mean weight and tolerance of the rungs whose propensities do not fit.
 
     everywhere: whether every context had a chance of every rung. A live policy gives most contexts a chance of few, and
-    then a mean below 1 is the share of those that had one, and speaks against nothing.
+    an item may have some prices only; then a mean below 1 is the share of those that had one, and speaks against
+    nothing.
     """
     told = [(r["multiplier"], r["mean_weight"], r["tolerance"]) for r in rungs if r.get("tolerance") is not None]
     return [

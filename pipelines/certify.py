@@ -96,7 +96,7 @@ def facts(
         window.logged.rung, window.logged.propensity, shown, window.info.ladder, least, window.logged.shopper
     )
     told = {k: v for k, v in (report.get("placebo") or {}).items() if k != "shows_effect"}
-    everywhere = not window.info.model  # a live policy gives most contexts a chance of few rungs
+    everywhere = window.info.everywhere
     # of earlier windows and of this one; a rung that is wrong in both is told once
     wrong = tuple(
         {row[0]: row for row in (*misfits(rungs, everywhere), *misfits(report.get("rungs", []), everywhere))}.values()

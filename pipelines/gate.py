@@ -66,7 +66,7 @@ class Facts:
     policy's mass. challengers: different ones that opened the window, this one included. fallback: multiplier that
     "list_price" quotes, 1 or the best single one. single: the best single multiplier. listed: whether multipliers are
     of list prices; if not, they are prices. misfits: multiplier, mean weight and tolerance of the rungs whose logged
-    propensities cannot be right. unsummed: whether the log tells propensities of single prices, but not of the rungs
+    propensities do not fit. unsummed: whether the log tells propensities of single prices, but not of the rungs
     that these were merged into.
     """
 
@@ -216,7 +216,10 @@ def _propensities(facts: Facts) -> Check:
         return Check("propensities", "review", text)
     if facts.misfits:
         told = misfits(facts.misfits, facts.listed)
-        text = "the logged propensities cannot be right, so no value is: the mean weight of a price must be 1, and is"
+        text = (
+            "the logged propensities do not fit the prices shown, so no value is right: the mean weight of a price "
+            "must be 1, and is"
+        )
         return Check("propensities", "review", f"{text} {told}")
     return Check("propensities", PASS, "the log says with which probability every price was shown")
 

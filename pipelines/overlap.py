@@ -66,7 +66,7 @@ def studied(offers: pd.DataFrame, info: OffersInfo, seed: int, support: float = 
         "propensity_logged": info.propensity_logged,
         "unsummed": info.unsummed,
         "listed": info.listed,
-        "everywhere": not info.model,  # whether every context had a chance of every rung
+        "everywhere": info.everywhere,
         "support": support,
         "rungs": per_rung(
             offers["rung"].to_numpy(int), propensity, policies[SHOWN].of(z), info.ladder, support, shopper
@@ -79,6 +79,13 @@ def studied(offers: pd.DataFrame, info: OffersInfo, seed: int, support: float = 
     report["findings"] = findings(report)
     named = offers[["offer_id", "window"]].reset_index(drop=True)
     return Overlap(policies, named.assign(propensity=propensity, usual=usual, shock=shock), report)
+
+
+def _or_not_everywhere(everywhere: bool) -> str:
+    """Return what else a mean weight below 1 may say."""
+    if not everywhere:
+        return ""
+    return ", or not every offer could get that price (then set source.every_price to false)"
 
 
 def fitted(offers: pd.DataFrame, info: OffersInfo, seed: int) -> dict[str, LoggingPolicy]:
@@ -169,10 +176,10 @@ def findings(report: dict[str, Any]) -> list[dict[str, str]]:
         (
             "REVIEW",
             bool(wrong),
-            "the logged propensities cannot be right: over all offers, 1 / propensity of those that got a price must "
-            f"be 1 on average; it is {wording.misfits(wrong, report['listed'])}. Above 1 "
-            "they are too small, below 1 too large. Log the probability with which each offer got its own price, or "
-            "set source.columns.propensity to null",
+            "the logged propensities do not fit the prices shown: over all offers, 1 / propensity of those that got a "
+            f"price must be 1 on average; it is {wording.misfits(wrong, report['listed'])}. Above 1 they are too "
+            f"small, below 1 too large{_or_not_everywhere(report['everywhere'])}. Log the probability with which each "
+            "offer got its own price, or set source.columns.propensity to null",
         ),
         (
             "REVIEW",

@@ -125,8 +125,8 @@ class OffersInfo:
     fallback: the multiplier of last resort and of the first policy: 1, the list price; None where that is not on the
     ladder, so that `baselines` has to find the best single rung of the fit window. listed: whether there are list
     prices; if not, each is taken as 1 and rungs are prices. timed: whether there are times; if not, the windows are
-    drawn at random. model: the registered model whose live decisions these are, if they are such: the next policy is a
-    version of it.
+    drawn at random. everywhere: whether every context had a chance of every rung. model: the registered model whose
+    live decisions these are, if they are such: the next policy is a version of it.
     definitions: of the features, where they were made of an event log (behaviour/exported.py).
     """
 
@@ -148,6 +148,7 @@ class OffersInfo:
     unsummed: bool = False
     listed: bool = True
     timed: bool = True
+    everywhere: bool = True
     model: str = ""
     definitions: dict[str, Any] = field(default_factory=dict)
 

@@ -136,7 +136,7 @@ def test_wrong_propensities_are_found(chance: float, told: str) -> None:
     found = overlap.studied(table, replace(INFO, propensity_logged=True, listed=False), 1)
     (finding,) = found.report["findings"]
     assert "REVIEW" == finding["verdict"]
-    for text in ("the logged propensities cannot be right", f"it is {told}", "at 0.8 (1 ±", "at 1.25 (1 ±"):
+    for text in ("the logged propensities do not fit the prices", f"it is {told}", "at 0.8 (1 ±", "at 1.25 (1 ±"):
         assert text in finding["reason"]
 
 
@@ -152,6 +152,21 @@ def test_right_propensities_are_hardly_ever_found_wrong(share: float) -> None:
         rows = per_rung(rung, p[np.arange(1_000), rung], p, LADDER, 0.02)
         wrong += bool(misfits(rows))
     assert wrong <= 1
+
+
+def test_propensities_may_be_right_where_an_item_has_some_prices_only() -> None:
+    """What fits is not found wrong once it is said that not every offer could get every price; too small always is."""
+    rng, rows = np.random.default_rng(7), 2_000
+    table = log(rows=rows, drawn=1.0)
+    halves = np.array([[0, 1], [1, 2]])[np.arange(rows) % 2]  # of the three rungs each offer can get two
+    table["rung"] = halves[np.arange(rows), rng.integers(0, 2, rows)]
+    table["multiplier"] = np.array(INFO.ladder)[table["rung"]]
+    info = replace(INFO, propensity_logged=True)
+    (finding,) = overlap.studied(table.assign(propensity=0.5), info, 1).report["findings"]
+    assert "source.every_price" in finding["reason"]
+    some = replace(info, everywhere=False)
+    assert [] == overlap.studied(table.assign(propensity=0.5), some, 1).report["findings"]
+    assert overlap.studied(table.assign(propensity=0.25), some, 1).report["findings"]
 
 
 def test_a_live_policy_gives_few_contexts_a_chance() -> None:

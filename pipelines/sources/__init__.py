@@ -124,6 +124,7 @@ class OffersSource(Source):
     categorical: tuple[str, ...] | None = None
     personal: tuple[str, ...] = ()
     protected: tuple[str, ...] = ()
+    every_price: bool = True
     snap: float = 0.025
 
     def __post_init__(self) -> None:
@@ -222,6 +223,7 @@ class EventsSource(Source):
     shoppers: str | None = None
     cost_share: float | None = None
     list_price_days: int = 28
+    every_price: bool = True
     snap: float = 0.025
     protected: tuple[str, ...] = ()
     most_offers: int | None = None

@@ -37,7 +37,8 @@ def described(info: OffersInfo, told: Mapping[str, Any]) -> OffersInfo:
     units = {name: told["units"].get(name, "") for name in (*info.numeric, *info.categorical)}
     said = (*_said(told), *info.assumptions)
     definitions = told["definitions"]  # of the features that the contexts were made of, so the next policy has them too
-    return replace(info, model=told["model"], units=units, assumptions=said, definitions=definitions)
+    # a live policy gives most contexts a chance of few rungs
+    return replace(info, model=told["model"], everywhere=False, units=units, assumptions=said, definitions=definitions)
 
 
 def _said(told: Mapping[str, Any]) -> tuple[str, ...]:

@@ -58,6 +58,8 @@ def offers(
         cost_share=source.cost_share if table["costed"].any() else source.cost_share or 0.0,
         propensity_logged=bool(table.loc[on, "propensity"].notna().all()),
         unsummed=unsummed,
+        # a price stands on other rungs from day to day where list prices were made of the prices shown
+        everywhere=source.every_price and source.columns.list_price is not None,
         assumptions=(
             *told,
             *_assumed(table, source, share),

@@ -50,6 +50,7 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
         cost_share=source.cost_share if source.columns.unit_cost else source.cost_share or 0.0,
         propensity_logged=told_chances and not unsummed,
         unsummed=unsummed,
+        everywhere=source.every_price,
         instrument=bool(table["instrument"].nunique() > 1),
         anchored=bool((table["randomised"] == 1).any()),
         listed=source.columns.list_price is not None,
