@@ -63,8 +63,8 @@ def _spread(scores: Floats, shopper: NDArray[Any], floor: float) -> tuple[float,
     count = len(sums)
     if count < 2:
         raise InputError(
-            "an interval needs offers to at least two shoppers, and the window has one; where the table has no "
-            "column that tells them apart, leave source.columns.shopper null, so that each row is its own"
+            "an interval needs offers to at least two shoppers, and the window has one: bring more of the log, or "
+            "where a table of offers has no column that tells them apart, leave source.columns.shopper null"
         )
     error = float(np.sqrt(count / (count - 1) * (sums**2).sum()) / len(scores))
     return mean, max(error, floor), freedom(sums)

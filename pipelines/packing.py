@@ -61,9 +61,14 @@ def terms_of(cfg: Config, info: OffersInfo, ladder: tuple[float, ...] | None = N
     usual = fallback(cfg.guardrails, info)
     rungs = ladder or admitted_rungs(info.ladder, cfg.guardrails)
     if ladder is None and not within(rungs, cfg.guardrails):
+        todo = (
+            "A price is price / list price: are both in the same unit, and is the list price the one that was public?"
+            if info.listed
+            else "For a table of absolute prices set `guardrails: none` in conf/config.yaml"
+        )
         raise InputError(
             f"guardrails.largest_cut and largest_rise forbid every rung of the ladder {list(rungs)}: they are shares "
-            "of the list price. For a table of absolute prices set `guardrails: none` in conf/config.yaml"
+            f"of the list price. {todo}"
         )
     return Terms(rungs, info.ladder, cfg.guardrails, usual, info.cost_share)
 

@@ -138,8 +138,8 @@ def logit(
     names, group = np.unique(shopper, return_inverse=True)
     if len(names) < 2:
         raise InputError(
-            "a slope's error needs offers to at least two shoppers, and the table has one; leave "
-            "source.columns.shopper null, so that each row is its own"
+            "a slope's error needs offers to at least two shoppers, and there is one: bring more of the log, or where "
+            "a table of offers has no column that tells shoppers apart, leave source.columns.shopper null"
         )
     sums = _by_group(score, group, len(names))
     inverse = np.linalg.inv(hessian)

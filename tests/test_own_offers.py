@@ -143,10 +143,13 @@ def test_what_gives_the_answer_away_is_left_out() -> None:
         label=lambda t: np.where(t["sold"], "yes", "no"),
         note=[f"note {n}" for n in range(400)],
         seen=pd.date_range("2026-01-01", periods=400, freq="h"),
+        revenue=lambda t: t["paid"] * t["sold"],
+        courier=lambda t: np.where(t["sold"], np.where(t["age"] > 40, "van", "bike"), None),
+        rated=lambda t: np.where(t["sold"], np.random.default_rng(2).random(400), np.nan),
     )
     _, _, info = made(table, WHOLE)
     assert (info.numeric, info.categorical) == (("age",), ("segment", "member"))
-    for name in ("shop", "copy", "discount", "label", "note", "seen"):
+    for name in ("shop", "copy", "discount", "label", "note", "seen", "revenue", "courier", "rated"):
         assert f"Column {name!r} is left out" in said(info)
 
 

@@ -142,8 +142,11 @@ def test_outside_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.M
 def test_guardrails_that_forbid_every_rung_are_refused() -> None:
     """Shares of the list price mean nothing on a ladder of absolute prices, and the message says what to set."""
     found = dataclasses.replace(info(), ladder=(19.0, 39.0))
+    narrow = dataclasses.replace(config(), guardrails=Guardrails(largest_cut=0.2, largest_rise=0.1))
     with pytest.raises(InputError, match="set `guardrails: none`"):
-        terms_of(dataclasses.replace(config(), guardrails=Guardrails(largest_cut=0.2, largest_rise=0.1)), found)
+        terms_of(narrow, dataclasses.replace(found, listed=False))
+    with pytest.raises(InputError, match="are both in the same unit"):  # cents and euros, say: no guardrail must go
+        terms_of(narrow, found)
 
 
 def test_the_last_resort_keeps_the_guardrails() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from pipelines import ladder, tidy
 from pipelines.errors import InputError
@@ -14,6 +15,7 @@ from pipelines.tables import OFFERS, UTC, OffersInfo
 _GROUNDS = ("instrument", "randomised")  # what a price's own effect can be told by; never features
 _MANY_WORDS = 0.5  # a text column with more distinct words than this share of the rows is an identifier
 _FEW_ROWS = 50  # below which that cannot be told
+_BUYERS = 20  # purchases, and offers without one, that must speak for it that a column gives the outcome away
 _ERRORS, _ROUNDED = 3.0, 1.1  # standard errors, and the slack for a third written as 0.3, of 1 / propensity
 
 
@@ -112,6 +114,8 @@ def _unfit(table: pd.DataFrame, name: str, declared: bool) -> str:
     for column, meaning in (("bought", "the outcome"), ("price", "the price shown"), ("multiplier", "the price shown")):
         if _says(values, table[column]):
             return f"it says the same as {meaning} ({column})"
+    if gives_away(values, table["bought"].to_numpy(int)):
+        return "each of its values has one outcome, as what is known only afterwards does"
     if name == "list_price" or pd.api.types.is_numeric_dtype(values) or declared or len(table) < _FEW_ROWS:
         return ""
     return "nearly every row has a word of its own, as identifiers do" if count > _MANY_WORDS * len(table) else ""
@@ -125,6 +129,24 @@ def _says(values: pd.Series, told: pd.Series) -> bool:
     kinds = int(left.max()) + 1
     pairs = len(np.unique(left.astype(np.int64) * (int(right.max()) + 1) + right))
     return kinds == int(right.max()) + 1 == pairs and 1 < kinds <= len(values) / 2
+
+
+def gives_away(values: pd.Series, bought: NDArray[np.int64]) -> bool:
+    """Return whether the outcome can be read off a column: no value that occurs again has both outcomes.
+
+    At least `_BUYERS` purchases must speak for it, and as many offers without one. A column that is filled for buyers
+    alone, or for all others, is one as well, however its values differ.
+    """
+    if min(bought.sum(), len(bought) - bought.sum()) < _BUYERS:
+        return False
+    missing = values.isna().to_numpy()
+    if np.array_equal(missing, bought == 0) or np.array_equal(missing, bought == 1):
+        return True
+    kinds = pd.factorize(values, use_na_sentinel=False)[0]
+    rows, sold = np.bincount(kinds), np.bincount(kinds, bought)
+    rows, sold = rows[rows > 1], sold[rows > 1]
+    one_sided = (sold == 0) | (sold == rows)
+    return bool(one_sided.all()) and min(sold.sum(), (rows - sold).sum()) >= _BUYERS
 
 
 def refuse_misfits(offers: pd.DataFrame, rungs: tuple[float, ...], source: OffersSource | EventsSource) -> None:
