@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 
-from pipelines import tidy
+from pipelines import ladder, tidy
 from pipelines.config import Clean
 from pipelines.errors import InputError, nearest
 from pipelines.sources import EventsSource, OnlineRetailSource, Source, online_retail
@@ -25,8 +24,8 @@ _BOUNDS = {  # outside is impossible
     "rating": (1.0, 5.0),
     "propensity": (1e-12, 1.0),
     "quantity": (1e-9, 1e9),
-    "list_price": (-np.inf, 1e9),
-    "price": (-np.inf, 1e9),
+    "list_price": (1e-6, 1e9),  # below nought has a rule of its own
+    "price": (1e-6, 1e9),
     "unit_cost": (0.0, 1e9),
     "min_price": (0.0, 1e9),
     "max_price": (0.0, 1e9),
@@ -139,11 +138,18 @@ def not_a_product(source: Source, items: pd.Series[str]) -> pd.Series[bool]:
 
 
 def impossible(table: pd.DataFrame) -> pd.Series[bool]:
-    """Return which rows hold a number outside its bounds; a missing number is none."""
+    """Return which rows hold a number outside its bounds, or two that contradict each other; a missing one is neither.
+
+    A price that is nothing beside its list price stands on no rung: one of the two slipped.
+    """
     broken = pd.Series(False, index=table.index)
     for name, (low, high) in _BOUNDS.items():
         if name in table:
             broken |= table[name].notna() & ~table[name].between(low, high)
+    if "price" in table and "list_price" in table:
+        broken |= (table["price"] / table["list_price"]).round(ladder.DIGITS) <= 0
+    if "min_price" in table and "max_price" in table:
+        broken |= table["min_price"] > table["max_price"]
     return broken
 
 

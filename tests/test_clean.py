@@ -86,11 +86,19 @@ def test_the_report_adds_up() -> None:
         ("impossible_value", {"dwell_seconds": -1.0}),
         ("impossible_value", {"propensity": 1.5}),
         ("impossible_value", {"price": np.inf}),
+        ("impossible_value", {"price": 1e-9}),
+        ("impossible_value", {"list_price": 9e8, "price": 9.0}),
     ],
 )
 def test_each_rule_catches_its_flaw(rule: str, changes: dict[str, object]) -> None:
     """One broken cell is caught by the rule that is named after it, and nothing else is."""
     assert [rule] == caught(**changes)
+
+
+def test_bounds_that_contradict_each_other_are_impossible() -> None:
+    """No price lies between a least one and a largest one below it; one of them alone, or both alike, is fine."""
+    bounds = pd.DataFrame({"min_price": [5.0, 5.0, 5.0, np.nan], "max_price": [4.0, 5.0, np.nan, 4.0]})
+    assert [True, False, False, False] == rules.impossible(bounds).tolist()
 
 
 def test_odd_writing_is_mended() -> None:

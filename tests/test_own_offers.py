@@ -270,11 +270,13 @@ def test_each_flaw_has_its_rule() -> None:
         "bought_not_0_or_1": ("sold", 2.0),
         "bad_propensity": ("p", 1.2),
         "impossible_value": ("age", np.inf),
+        "impossible_value ": ("paid", 1e-9),
+        "impossible_value  ": ("rrp", 9e8),
     }
     table = whole().astype({"sold": float, "ts": float, "user": "str"})
     for row, (name, value) in enumerate(flaws.values()):
         table.loc[row, name] = value
-    assert [*flaws, "duplicate_offer"] == rejected(pd.concat([table, table.iloc[[50]]]), WHOLE)
+    assert [*map(str.strip, flaws), "duplicate_offer"] == rejected(pd.concat([table, table.iloc[[50]]]), WHOLE)
 
 
 def test_an_id_may_occur_once() -> None:

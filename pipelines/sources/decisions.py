@@ -60,7 +60,8 @@ def _policies(logged: Logged, source: DecisionsSource) -> tuple[dict[str, Mappin
     models = sorted({logged.policies[digest]["model"] for digest in used})
     model = source.model or (models[0] if len(models) == 1 else None)
     if not models:
-        raise InputError(f"{source.path}: there is no decision of a known policy in its sealed segments yet")
+        lost = f" ({logged.damaged:,} files or groups of records are damaged)" if logged.damaged else ""
+        raise InputError(f"{source.path}: there is no decision of a known policy in its sealed segments yet{lost}")
     if model is None:
         raise InputError(f"{source.path} has decisions of {', '.join(models)}: name one of them with source.model")
     if model not in models:
