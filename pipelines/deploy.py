@@ -30,6 +30,7 @@ from pipelines.serving.trust import PUBLIC_KEY, Keys, UntrustedError, public_key
 
 VARIABLE: Final = "PRICEWRIGHT_PUBLIC_KEY"
 KEPT: Final = 5  # folders in models/live/, the newest; those that are pointed to always stay
+_SHORTEST: Final = 0.1  # seconds between two looks
 _LONGEST: Final = 30.0  # seconds between two attempts while the registry is away
 # Read by MLflow at each call: a registry that is away must be told in seconds, not minutes, and progress bars of two
 # small files would drown what there is to tell.
@@ -220,6 +221,9 @@ def main(arguments: list[str] | None = None) -> int:
             return int(any(line.startswith("refused:") for line in lines))
     except (InputError, AwayError, OSError) as problem:
         print(f"error: {problem}", file=sys.stderr)
+        return 1
+    if not options.every >= _SHORTEST:
+        print(f"error: --every {options.every:g} must be at least {_SHORTEST:g} seconds", file=sys.stderr)
         return 1
     ended = threading.Event()
     for name in (signal.SIGTERM, signal.SIGINT):

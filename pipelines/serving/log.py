@@ -132,6 +132,8 @@ class Log:
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0.01))
+        if waiting := self.state().waiting:
+            _logger.error("%d %s were not on the disk when this process had to end: they are lost", waiting, self.kind)
 
     def _write_groups(self) -> None:
         while True:

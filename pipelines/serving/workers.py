@@ -218,6 +218,8 @@ class Keeper:
         self.asked = self.asked or time.monotonic()
         for process, _began in self.children.values():
             process.send_signal(signal.SIGTERM)
+        if self.watcher is not None:  # it ends beside them, and not after
+            self.watcher.terminate()
 
 
 def _watching(settings: Settings) -> list[str]:
