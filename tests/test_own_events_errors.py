@@ -214,6 +214,35 @@ def test_a_log_in_memory_is_read_through_fsspec() -> None:
     pd.testing.assert_frame_equal(pd.read_parquet("local/events.parquet"), pd.read_parquet("raw/events.parquet"))
 
 
+@pytest.mark.parametrize("ending", ["csv", "csv.gz", "parquet"])
+@pytest.mark.parametrize("place", ["log [2]", "memory://shop/log [2]"])
+def test_brackets_in_a_name_are_part_of_it(place: str, ending: str) -> None:
+    """`log[1]` is a file of its own beside `log1`, and so is `log*`: alone, in a folder, and found by a glob."""
+    system, inside = fsspec.core.url_to_fs(place)
+    system.makedirs(inside, exist_ok=True)
+    for name in ("1", "[1]", "*"):
+        table = LOG.assign(shopper_id=name)
+        table.to_csv("log.csv", index=False) if ending != "parquet" else table.to_parquet("log.parquet")
+        whole = Path("log.parquet" if ending == "parquet" else "log.csv").read_bytes()
+        with system.open(f"{inside}/log{name}.{ending}", "wb") as file:
+            file.write(gzip.compress(whole) if ending == "csv.gz" else whole)
+    expected = {
+        place: {"1", "[1]", "*"},
+        f"{place}/log[1].{ending}": {"[1]"},
+        f"{place}/log1.{ending}": {"1"},
+        f"{place}/log*.{ending}": {"*"},
+        f"{place.replace('[2]', '*')}/log?.{ending}": {"1", "*"},
+    }
+    try:
+        for out, path in enumerate(expected):
+            event_log.write(replace(SOURCE, path=path), Path(f"raw{out}"))
+            found = pd.read_parquet(f"raw{out}/events.parquet")["shopper_id"]
+            assert dict.fromkeys(expected[path], len(LOG)) == found.value_counts().to_dict(), path
+    finally:
+        for name in system.find(inside):
+            system.rm_file(name)
+
+
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Give a bucket of a local stand-in for S3, found by its environment as a real one is."""

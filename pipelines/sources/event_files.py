@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ NUMBERS = (
 _NUMERIC = ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT", "FLOAT", "DOUBLE", "DECIMAL", "UTINY", "USMALL",
             "UINT", "UBIG", "UHUGE")  # fmt: skip
 _HEADER = 1_000_000  # bytes that a CSV header has at most
+_MARKS = re.compile(r"[\[*?]")  # by which a path becomes a glob
 _LIMITS = {"threads": 2, "memory_limit": "4GB", "preserve_insertion_order": True}
 
 
@@ -42,7 +44,8 @@ def connection() -> Iterator[duckdb.DuckDBPyConnection]:
 def found(source: EventsSource) -> tuple[Any, list[str]]:
     """Return the file system of `source.path` and the log's files in it, by name: one, a folder's, or a glob's.
 
-    In a folder, at any depth, names that begin with a dot or an underscore are none of the log's.
+    A path that exists is itself, though brackets may stand in it. In a folder, at any depth, names that begin with a
+    dot or an underscore are none of the log's.
     """
     path = source.path
     try:
@@ -52,12 +55,12 @@ def found(source: EventsSource) -> tuple[Any, list[str]]:
         told = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"source.path={path} cannot be opened: {told}; install what it names") from None
     try:
-        if any(mark in inside for mark in "*?["):
-            names = [name for name in system.glob(inside) if system.isfile(name)]
+        if system.isfile(inside):
+            names = [inside]
         elif system.isdir(inside):
             names = [name for name in system.find(inside) if not _hidden(name, inside)]
         else:
-            names = [inside] if system.isfile(inside) else []
+            names = [name for name in system.glob(inside) if system.isfile(name)] if _MARKS.search(inside) else []
     except Exception as error:  # each store has errors of its own: no such bucket, no permission, no connection
         raise InputError(
             f"source.path={path} cannot be reached: {_first_line(error)}; mend it, or its access"
@@ -131,7 +134,7 @@ def _first_line(error: Exception) -> str:
 
 def _opened(duck: duckdb.DuckDBPyConnection, system: Any, name: str, address: str) -> tuple[str, dict[str, str]]:
     """Return how SQL reads one file, and its columns with their types; of CSV all are text."""
-    quoted = address.replace("'", "''")
+    quoted = _MARKS.sub(r"[\g<0>]", address).replace("'", "''")  # DuckDB takes every address for a glob
     if name.lower().endswith(SUFFIXES[:2]):
         table = f"read_parquet('{quoted}')"
         return table, {row[0]: row[1] for row in duck.execute(f"DESCRIBE SELECT * FROM {table}").fetchall()}
