@@ -41,7 +41,7 @@ _NOT_LISTED = (
 
 
 def made(cfg: Config) -> tuple[pd.DataFrame, pd.DataFrame, OffersInfo]:
-    """Return the offers of data/clean/ in time order, those that stand on no rung, and what the offers are."""
+    """Return the offers of data/clean/ in time order, those that are set aside, and what the offers are."""
     source = cfg.source
     log = {name: CLEAN / f"{name}.parquet" for name in LOG}  # read by the engine, as far as it needs
     if isinstance(source, MarketSource):
@@ -116,7 +116,7 @@ def sha256(files: list[Path]) -> str:
 
 
 def main(cfg: Config) -> None:
-    """Read data/clean/ and write data/offers/: the three windows, offers.json, and what stands on no rung."""
+    """Read data/clean/ and write data/offers/: the three windows, offers.json, and what is set aside."""
     offers, off, info = made(cfg)
     parts = windows(ordered(offers, info), cfg.split, cfg.seed)
     usual = 1.0 if ladder.has_list_price(info.ladder, info.listed) else None
@@ -132,7 +132,7 @@ def main(cfg: Config) -> None:
             fallback=usual,
             assumptions=assumed,
         ).write(draft / "offers.json")
-    print(f"features {info.source}: {len(offers):,} offers, {len(off):,} on no rung, {len(info.ladder)} rungs")
+    print(f"features {info.source}: {len(offers):,} offers, {len(off):,} set aside, {len(info.ladder)} rungs")
 
 
 if __name__ == "__main__":

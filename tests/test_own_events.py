@@ -282,6 +282,35 @@ def test_a_table_of_items_gives_costs_and_protected_columns_are_not_read() -> No
     assert np.allclose(hidden["unit_cost"], hidden["list_price"] * 0.5)
 
 
+@pytest.mark.parametrize("many", [False, True], ids=["two prices", "over 40 prices"])
+@pytest.mark.parametrize("missing", [0, 1, 20, 21, 400])
+def test_a_few_views_without_a_propensity_are_set_aside(missing: int, many: bool) -> None:
+    """Up to 5 % of the views, by a rule; beyond it no propensity is used; both are said with the count."""
+    prices = (np.arange(50) + 51) / 100 if many else np.array([0.8, 1.0])
+    views = pd.DataFrame(
+        {
+            "offer_id": [f"o{k}" for k in range(400)], "shopper_id": [f"u{k % 40}" for k in range(400)],
+            "item_id": "i", "list_price": 10.0, "price": np.resize(prices, 400) * 10, "unit_cost": 1.0,
+            "propensity": 1 / len(prices), "bought": np.arange(400) % 3 % 2, **dict.fromkeys(FEATURES.features, 1.0),
+        }
+    )  # fmt: skip
+    views.loc[[(7 * k) % 400 for k in range(missing)], "propensity"] = np.nan
+    source = EventsSource("events", columns=EventColumns(propensity="chance"))
+    made, off, info = events.offers(views, source, FEATURES)
+    few = missing <= 20
+    assert few == info.propensity_logged
+    assert (400 - missing if few else 400) == len(made)
+    assert ["missing_propensity"] * (missing if few else 0) == off["rule"].tolist()
+    assert sorted(views["offer_id"]) == sorted([*made["offer_id"], *off["offer_id"]])
+    assert "costed" not in {*made, *off}
+    assert (made["propensity"].notna() if few else made["propensity"].isna()).all()
+    told = [sentence for sentence in info.assumptions if "ropensit" in sentence and "such a rung" not in sentence]
+    end = "set aside (missing_propensity)." if few else "so none is used: what a price does is observational here."
+    verb = "has" if missing == 1 else "have"
+    start = f"{missing} of 400 views {verb} no propensity (source.columns.propensity)"
+    assert ([f"{start}{':' if few else ','} {end}"] if missing else []) == told
+
+
 def test_most_offers_keeps_whole_shoppers() -> None:
     """A share of shoppers is kept with all their offers, with features of the whole log; the same in SQL and Python."""
     shop(600).to_csv("log.csv", index=False)

@@ -18,13 +18,17 @@ from pipelines.sources.own_context import refuse_misfits
 from pipelines.tables import OffersInfo
 
 Made = tuple[pd.DataFrame, pd.DataFrame, OffersInfo]
+_SILENT = 0.05  # share of views without a propensity that may be set aside; were they more, a log of the rest misleads
 _DIGITS = 8  # of the hash that decides which shoppers are kept
 
 
 def offers(
     table: pd.DataFrame, source: EventsSource, features: FeatureSet, told: Sequence[str] = (), views: int | None = None
 ) -> Made:
-    """Return the offers of a log, those whose price is on no rung, and what the offers are.
+    """Return the offers of a log, those that are set aside with the `rule` that did it, and what the offers are.
+
+    Set aside are prices on no rung (off_ladder), and a few views without a propensity in a log that has them
+    (missing_propensity): they stay in the behaviour that features tell of.
 
     table: one row per view with its context (pipelines/behaviour/batch.py). told: what `ingest` assumed. views: how
     many views the log has, if `table` was already thinned by `thinned`.
@@ -34,7 +38,7 @@ def offers(
     share = kept_share(len(table) if views is None else views, source)
     if views is None and share < 1:
         table = table[sampled(table["shopper_id"], share)]
-    table = _priced(table, source)
+    table, silent, unlogged = _with_propensities(_priced(table, source), source)
     rungs, merged = _ladder(table, source)
     logged = bool(table["propensity"].notna().any())
     table["rung"] = ladder.on_rung(table["multiplier"], rungs, source.snap if source.rungs else None)
@@ -63,12 +67,13 @@ def offers(
         assumptions=(
             *told,
             *_assumed(table, source, share),
+            *unlogged,
             *(ladder.merging(len(rungs), logged, unsummed) if merged else ()),
             *dropped.values(),
         ),
     )
-    table = table.drop(columns="costed")
-    return table[on], table[~on].assign(rule="off_ladder"), info
+    off = pd.concat([table[~on].assign(rule="off_ladder"), silent.assign(rung=-1, rule="missing_propensity")])
+    return table[on].drop(columns="costed"), off.drop(columns="costed").sort_index(), info
 
 
 def kept_share(views: int, source: EventsSource) -> float:
@@ -100,6 +105,27 @@ def _priced(table: pd.DataFrame, source: EventsSource) -> pd.DataFrame:
         costed=table["unit_cost"].notna(),
         unit_cost=table["unit_cost"].astype("float64").fillna(table["list_price"] * share),
         multiplier=(table["price"] / table["list_price"]).round(ladder.DIGITS),
+    )
+
+
+def _with_propensities(table: pd.DataFrame, source: EventsSource) -> tuple[pd.DataFrame, pd.DataFrame, tuple[str, ...]]:
+    """Return the views to go on with, those set aside for want of a propensity, and a sentence if any has none.
+
+    Where more than a few have none, none is set aside and no propensity is used: all of them are estimated alike.
+    """
+    silent = table["propensity"].isna()
+    if "propensity" not in source.used_columns or not silent.any():
+        return table, table[:0], ()
+    told = (
+        f"{silent.sum():,} of {len(table):,} views {'has' if silent.sum() == 1 else 'have'} no propensity "
+        "(source.columns.propensity)"
+    )
+    if silent.mean() <= _SILENT:
+        return table[~silent].copy(), table[silent], (f"{told}: set aside (missing_propensity).",)
+    return (
+        table.assign(propensity=np.nan),
+        table[:0],
+        (f"{told}, so none is used: what a price does is observational here.",),
     )
 
 
