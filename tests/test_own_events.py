@@ -311,6 +311,24 @@ def test_a_few_views_without_a_propensity_are_set_aside(missing: int, many: bool
     assert ([f"{start}{':' if few else ','} {end}"] if missing else []) == told
 
 
+@pytest.mark.parametrize(
+    ("table", "columns", "why"),
+    [
+        (shop().assign(category_code="tea"), ECOMMERCE.columns, "the log has one category only, 'tea'"),
+        (shop(), replace(ECOMMERCE.columns, category=None), "the log has no category"),
+        (shop(), ECOMMERCE.columns, ""),
+    ],
+    ids=["one category", "no category", "several"],
+)
+def test_one_category_is_not_told_as_none(table: pd.DataFrame, columns: EventColumns, why: str) -> None:
+    """Features of the category are left out where there is one or none, and the reason is the true one."""
+    table.to_csv("log.csv", index=False)
+    info = offered(replace(ECOMMERCE, columns=columns))[2]
+    told = [sentence for sentence in info.assumptions if "category" in sentence and "is left out" in sentence]
+    names = ("category_views_by_shopper", "category_purchases_by_shopper", "category") if why else ()
+    assert sorted(f"Feature {name!r} is left out: {why}." for name in names) == sorted(told)
+
+
 def test_most_offers_keeps_whole_shoppers() -> None:
     """A share of shoppers is kept with all their offers, with features of the whole log; the same in SQL and Python."""
     shop(600).to_csv("log.csv", index=False)

@@ -156,8 +156,7 @@ def _refuse_one_outcome(table: pd.DataFrame, source: EventsSource) -> None:
 def left_out(table: pd.DataFrame, source: EventsSource, features: FeatureSet) -> dict[str, str]:
     """Return the features that carry nothing in this log, each with the sentence that says why."""
     unnamed = absent_columns(source)
-    if "category" in table and table["category"].nunique() == 1:
-        unnamed.add("category")
+    one = {"category"} if "category" in table and table["category"].nunique() == 1 else set()
     kinds = set(source.told_kinds.values())
     told: dict[str, str] = {}
     for name, feature in features.features.items():
@@ -165,6 +164,9 @@ def left_out(table: pd.DataFrame, source: EventsSource, features: FeatureSet) ->
         never = [kind for kind in feature.of if kind not in kinds]
         if lost(feature, unnamed):
             told[name] = f"Feature {name!r} is left out: the log has no {' and no '.join(lacking)}."
+        elif lost(feature, unnamed | one):
+            only = table["category"].iloc[0]
+            told[name] = f"Feature {name!r} is left out: the log has one category only, {only!r}."
         elif feature.of and len(never) == len(feature.of):
             told[name] = f"Feature {name!r} is left out: the log has no event of the kind {' or '.join(never)}."
         elif table[name].nunique(dropna=False) < 2:
