@@ -176,6 +176,8 @@ def test_a_wrong_type_names_its_key(override: str, key: str) -> None:
         ("source.kind=shop", r"source\.kind=shop is not a kind of source"),
         ("split.select=0.9", r"split: select=0\.9 and certify=.* must be positive and sum to less than 1"),
         ("gate.confidence=1", r"gate\.confidence=1\.0 must lie between"),
+        ("source.rungs=[0.9,1.0,nan]", r"source\.rungs=\[0\.9, 1\.0, nan\]: nan is no rung"),
+        ("source.rungs=[-inf,1.0]", r"source\.rungs=\[-inf, 1\.0\]: -inf is no rung"),
         ("clean.events_per_minute=0", r"clean\.events_per_minute=0"),
         ("guardrails.exploration=2", r"guardrails\.exploration=2\.0 must lie in"),
     ],

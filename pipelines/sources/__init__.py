@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from math import isfinite
 
 from pipelines.errors import InputError
 
@@ -19,6 +20,8 @@ class Source:
 
     def __post_init__(self) -> None:
         """Refuse a ladder that is none."""
+        if strange := [rung for rung in self.rungs or () if not isfinite(rung)]:
+            raise InputError(f"source.rungs={list(self.rungs or ())}: {strange[0]} is no rung; take it out")
         if self.rungs is not None and (len(self.rungs) < 2 or list(self.rungs) != sorted(set(self.rungs))):
             raise InputError(f"source.rungs={list(self.rungs)} must be at least two rising, distinct numbers")
         if self.rungs is not None and self.rungs[0] <= 0:
