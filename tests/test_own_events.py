@@ -218,6 +218,21 @@ def test_single_broken_cells_go_to_quarantine_as_they_came() -> None:
     assert ("yesterday", "bad_time") == (found[1]["time"], found[1]["rule"])
 
 
+@pytest.mark.parametrize("word", ["now", "Today", "tomorrow", "infinity", "epoch"])
+def test_a_word_is_no_time(word: str) -> None:
+    """What DuckDB and pandas read off the clock would be another time at every run: it is set aside as it came."""
+    table = shop(30).assign(joined="2019-01-01")
+    table.loc[3, "event_time"] = word
+    table.loc[0, "joined"] = word
+    table.to_csv("log.csv", index=False)
+    source = replace(ECOMMERCE, columns=replace(ECOMMERCE.columns, signup="joined"))
+    raw(source)
+    kept, rest = cleaned(source)
+    assert [(word, "bad_time")] == list(rest["events"][["time", "rule"]].itertuples(index=False, name=None))
+    assert kept["events"]["time"].max() < pd.Timestamp("2020-01-01", tz="UTC")
+    assert 1 == kept["shoppers"]["signup"].isna().sum()
+
+
 def small(rows: list[tuple[object, ...]], **more: object) -> EventsSource:
     """Write a log of (time, kind, shopper, item, price, *further) and return its source, `more` naming the further."""
     columns = [str(name) for name in more]

@@ -209,7 +209,8 @@ def _time(key: str, column: str, text: str, kind: str, numeric: bool) -> list[st
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         moment, number = f"epoch_us(CAST({column} AS TIMESTAMPTZ))", "CAST(NULL AS DOUBLE)"
     else:
-        moment = "CAST(NULL AS BIGINT)" if numeric else f"epoch_us(TRY_CAST({text} AS TIMESTAMPTZ))"
-        number = f"TRY_CAST({column if numeric else text} AS DOUBLE)"
+        dated = f"CASE WHEN regexp_matches({text}, '[0-9]') THEN {text} END"  # DuckDB knows now, today and infinity
+        moment = "CAST(NULL AS BIGINT)" if numeric else f"epoch_us(TRY_CAST({dated} AS TIMESTAMPTZ))"
+        number = f"TRY_CAST({column if numeric else dated} AS DOUBLE)"
     lost = f"CASE WHEN {moment} IS NULL AND {number} IS NULL THEN {text} END"
     return [f"{moment} AS {key}_us", f"{number} AS {key}_number", f"{lost} AS {key}_text"]
