@@ -10,6 +10,7 @@ import dataclasses
 import importlib
 import re
 import sys
+import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
@@ -191,19 +192,20 @@ def family(settings: DictConfig | dict[str, Any], where: str = "model") -> Any:
 def _compose(overrides: list[str], conf: Path) -> DictConfig:
     if not (conf / "config.yaml").is_file():
         raise InputError(f"{conf / 'config.yaml'} is missing: run from the top folder of the project")
-    try:
-        plain = OmegaConf.load(conf / "config.yaml")
-    except Exception as error:
-        raise InputError(f"{conf / 'config.yaml'} is not valid YAML: {_one_line(error)}") from error
+    plain = _settings(conf / "config.yaml")
     groups = ("source", "features", "engine", "guardrails", "experiment")
     command = dict(text.split("=", 1) for text in overrides)
     choice = {g: command.get(g, OmegaConf.select(plain, g)) for g in groups}
     if None in choice.values():
         absent = [f"{g} (one of {conf / g}/)" for g, name in choice.items() if name is None]
         raise InputError(f"{conf / 'config.yaml'} does not name {', '.join(absent)}")
-    names = [str(c) for c in OmegaConf.select(plain, "candidates") or []]
+    listed = OmegaConf.select(plain, "candidates") or []
+    if not isinstance(listed, ListConfig):
+        raise InputError(f"{conf / 'config.yaml'}: candidates must be a list, e.g. [{_first(listed)}]")
+    names = [str(c) for c in listed]
     for group, name in [*choice.items(), *(("model", n) for n in names)]:
         _exists(conf, group, str(name))
+        _settings(conf / group / f"{name}.yaml")
     rest = [text for text in overrides if text.split("=", 1)[0] not in groups]
     defaults = [
         f"+source={choice['source']}",
@@ -224,6 +226,27 @@ def _compose(overrides: list[str], conf: Path) -> DictConfig:
     for group in ("source", "features", "engine"):
         cfg[group].name = str(choice[group])
     return cfg
+
+
+def _settings(file: Path) -> DictConfig:
+    """Return what a file of conf/ holds; one that is no UTF-8, no YAML or no settings is refused by its name."""
+    try:
+        plain = OmegaConf.load(file)
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        raise InputError(
+            f"{file} is not UTF-8 (line {line}, perhaps a letter such as ä or é): save it as UTF-8"
+        ) from None
+    except Exception as error:
+        raise InputError(f"{file} is not valid YAML: {_one_line(error)}") from error
+    if not isinstance(plain, DictConfig):
+        raise InputError(f"{file} must hold settings (key: value), not a list; take the dashes out")
+    return plain
+
+
+def _first(values: Any) -> str:
+    """Return an example for a list that is wanted where `values` stands: the one value, or a word for it."""
+    return "x" if values is None or isinstance(values, dict | DictConfig) else str(values)
 
 
 def _one_line(error: Exception) -> str:
@@ -300,6 +323,7 @@ def typed(cls: type[Any], values: Any, where: str) -> Any:
     """Return `values` as an instance of the dataclass `cls`; an unknown key or wrong type names itself."""
     values = OmegaConf.create(dict(_section(values, where)))
     _unknown(cls, values, where)
+    _misshapen(cls, values, where)
     schema = OmegaConf.structured(cls)
     for name, kind in typing.get_type_hints(cls).items():
         if dataclasses.is_dataclass(kind):
@@ -332,6 +356,28 @@ def _unknown(cls: type[Any], values: Any, where: str) -> None:
             raise InputError(f"conf: {path} is not a known setting{nearest(str(key), list(known))}")
         if dataclasses.is_dataclass(known[key]) and isinstance(value, DictConfig) and cls is not Config:
             _unknown(typing.cast("type[Any]", known[key]), value, path)
+
+
+def _misshapen(cls: type[Any], values: DictConfig, where: str) -> None:
+    """Refuse a word where a list belongs, and nothing or a word where lines of a section belong."""
+    for key, kind in typing.get_type_hints(cls).items():
+        kinds = set(typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,))
+        value = values.get(key)
+        if key not in values or (value is None and type(None) in kinds):
+            continue
+        path, wanted = ".".join(filter(None, (where, key))), kinds - {type(None)}
+        if all(typing.get_origin(k) is tuple for k in wanted) and not isinstance(value, ListConfig):
+            empty = ", or [] for none" if value is None else ""
+            raise InputError(f"conf: {path} must be a list, e.g. [{_first(value)}]{empty}")
+        if all(typing.get_origin(k) is dict or dataclasses.is_dataclass(k) for k in wanted) and not isinstance(
+            value, DictConfig
+        ):
+            found = (
+                "nothing"
+                if value is None
+                else repr(OmegaConf.to_object(value) if isinstance(value, ListConfig) else value)
+            )
+            raise InputError(f"conf: {path} must hold lines, name: value, but it holds {found}")
 
 
 def stage(main: Callable[[Config], None]) -> None:

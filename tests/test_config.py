@@ -207,6 +207,9 @@ def test_what_is_no_override_is_refused(override: str) -> None:
         ("config.yaml", ""),
         ("config.yaml", "just words"),
         ("experiment/none.yaml", "a: [b"),
+        ("config.yaml", "- seed"),
+        ("source/market.yaml", "- kind: market"),
+        ("guardrails/default.yaml", "[largest_cut]"),
     ],
 )
 def test_a_file_that_is_no_settings_is_named(conf: Path, file: str, text: str) -> None:
@@ -216,6 +219,53 @@ def test_a_file_that_is_no_settings_is_named(conf: Path, file: str, text: str) -
     with pytest.raises(InputError, match=rf"\b{stem}\b") as error:
         load([], conf)
     assert 1 == len(str(error.value).splitlines())
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16"])
+@pytest.mark.parametrize("file", ["config.yaml", "source/market.yaml", "model/gbm.yaml", "experiment/none.yaml"])
+def test_a_file_that_is_not_utf8_is_named(conf: Path, file: str, encoding: str) -> None:
+    """As an editor on Windows may save it; the same letters in UTF-8 are fine, with or without its mark."""
+    text = (conf / file).read_text(encoding="utf-8") + "# für später\n"
+    (conf / file).write_bytes(text.encode(encoding))
+    with pytest.raises(InputError, match=rf"{file} is not UTF-8 \(line \d+, .*\): save it as UTF-8$"):
+        load([], conf)
+    (conf / file).write_bytes(text.encode("utf-8-sig"))
+    load([], conf)
+
+
+@pytest.mark.parametrize(("given", "example"), [("linear", "[linear]"), ("{linear: 1}", "[x]")])
+def test_candidates_are_a_list(conf: Path, given: str, example: str) -> None:
+    """One candidate is a list too; its letters are none."""
+    spoil(conf / "config.yaml", "candidates: [linear, forest, gbm, dnn]", f"candidates: {given}")
+    with pytest.raises(InputError) as error:
+        load([], conf)
+    assert f"{conf / 'config.yaml'}: candidates must be a list, e.g. {example}" == str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "setting", "message"),
+    [
+        ("offers", "personal: age", "source.personal must be a list, e.g. [age]"),
+        ("offers", "rungs: 0.8", "source.rungs must be a list, e.g. [0.8]"),
+        ("offers", "protected:", "source.protected must be a list, e.g. [x], or [] for none"),
+        ("offers", "columns:", "source.columns must hold lines, name: value, but it holds nothing"),
+        ("events", "columns: price", "source.columns must hold lines, name: value, but it holds 'price'"),
+        ("events", "kinds: [view]", "source.kinds must hold lines, name: value, but it holds ['view']"),
+        ("events", "ignored: Heartbeat", "source.ignored must be a list, e.g. [Heartbeat]"),
+    ],
+)
+def test_a_list_and_a_section_are_asked_for_in_plain_words(conf: Path, source: str, setting: str, message: str) -> None:
+    """And no class of ours or of a library is named."""
+    (conf / f"source/{source}.yaml").write_text(f"kind: {source}\n{setting}\n", encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        load([f"source={source}"], conf)
+    assert f"conf: {message}" == str(error.value)
+
+
+def test_what_may_be_null_may(conf: Path) -> None:
+    """A list that has a meaning when it is absent is no mistake."""
+    (conf / "source/offers.yaml").write_text("kind: offers\nrungs: null\nnumeric: null\n", encoding="utf-8")
+    assert load(["source=offers"], conf).source.rungs is None
 
 
 def test_a_listed_candidate_needs_a_file(conf: Path) -> None:
