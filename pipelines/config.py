@@ -269,6 +269,7 @@ def _checked(cfg: DictConfig, conf: Path) -> Config:
     kind = str(cfg.source.get("kind"))
     if kind not in SOURCES:
         raise InputError(f"source.kind={kind} is not a kind of source{nearest(kind, list(SOURCES))}")
+    _refuse_experiment_of_another_source(cfg, conf, kind)
     model = {
         str(name): typed(family(s, f"model.{name}").Settings, s, f"model.{name}")
         for name, s in _section(cfg.get("model", {}), "model").items()
@@ -290,6 +291,21 @@ def _checked(cfg: DictConfig, conf: Path) -> Config:
         _exists(conf, "model", name)
         raise InputError(f"candidates: {name} is not listed in {conf / 'config.yaml'}; add it there")
     return Config(**parts, **{f.name: getattr(scalars, f.name) for f in dataclasses.fields(scalars)})
+
+
+def _refuse_experiment_of_another_source(cfg: DictConfig, conf: Path, kind: str) -> None:
+    """Refuse an experiment with settings that this kind of source has not, where another kind has them all."""
+    file = conf / "experiment" / f"{cfg.experiment}.yaml"
+    set_there = {str(key) for key in _settings(file).get("source") or ()}
+    having = {name: set(typing.get_type_hints(cls)) for name, cls in SOURCES.items()}
+    strange = sorted(set_there - having[kind])
+    fitting = [name for name, known in having.items() if set_there <= known]
+    if strange and fitting:
+        raise InputError(
+            f"conf: source.{strange[0]} is not a known setting of source={cfg.source.name}, but {file} sets it: "
+            f"experiment={cfg.experiment} is for sources of the kind {' or '.join(fitting)}; choose another experiment "
+            "(none), or another source"
+        )
 
 
 def _feature_set(values: Any) -> FeatureSet:

@@ -44,7 +44,8 @@ def test_every_file_composes(source: str, guardrails: str, experiment: str) -> N
     """All sources with all guardrails and all experiments."""
     choices = [f"source={source}", f"guardrails={guardrails}", f"experiment={experiment}"]
     if experiment == "smoke" and source != "market":  # a small market is no small table of yours
-        with pytest.raises(InputError, match=r"source\.\w+ is not a known setting"):
+        told = rf"is not a known setting of source={source}, .*smoke\.yaml sets it: .* for sources of the kind market;"
+        with pytest.raises(InputError, match=told):
             load(choices, CONF)
         return
     cfg = load(choices, CONF)
@@ -52,6 +53,15 @@ def test_every_file_composes(source: str, guardrails: str, experiment: str) -> N
     assert (source, kind, SOURCES[kind]) == (cfg.source.name, cfg.source.kind, type(cfg.source))
     assert experiment == cfg.experiment
     assert set(cfg.candidates) == set(cfg.model) == set(names("model"))
+
+
+def test_a_mistyped_setting_of_an_experiment_is_named_as_any_other(conf: Path) -> None:
+    """It belongs to no source, so none is advised."""
+    spoil(conf / "experiment/smoke.yaml", "shoppers: 1500", "shopers: 1500")
+    with pytest.raises(
+        InputError, match=r"^conf: source\.shopers is not a known setting \(did you mean 'shoppers'\?\)$"
+    ):
+        load(["experiment=smoke"], conf)
 
 
 def test_the_three_sets_of_guardrails_are_as_announced() -> None:
