@@ -11,6 +11,7 @@ import pytest
 
 from pipelines import clean, features, ingest
 from pipelines.config import Clean, Config, load
+from pipelines.errors import InputError
 from pipelines.files import read_json
 from pipelines.pricing import Guardrails
 from pipelines.sources import EventColumns, EventsSource, event_clean, event_log, events
@@ -280,6 +281,24 @@ def test_the_list_price_is_what_was_shown_most_before() -> None:
     raw(source)
     made = cleaned(source)[0]["events"]
     assert [8, 10, 10, 10, 10, 10, 9, 6, 5] == made["list_price"].tolist()  # after day 1: 8 and 10 once each
+
+
+def test_a_log_of_one_day_has_no_list_price_of_its_own() -> None:
+    """Several prices of one day are not told as one; with a day before, or a list price, they make a ladder."""
+    rows: list[tuple[object, ...]] = []
+    for k in range(80):
+        price = 8 + k % 4
+        rows.append((f"2026-03-02T{k % 20:02}:00", "view", f"u{k}", "i", price, 10))
+        rows += [(f"2026-03-02T{k % 20:02}:01", "purchase", f"u{k}", "i", price, 10)] * (k % 3 == 0)
+    source = small(rows, list_price=float)
+    source = replace(source, columns=EventColumns())
+    with pytest.raises(InputError, match=r"views are of 1 day\(s\), .*bring more days, or name .*columns\.list_price"):
+        offered(source)
+    assert (0.8, 0.9, 1.0, 1.1) == offered(replace(source, columns=EventColumns(list_price="list_price")))[2].ladder
+    before = [("2026-03-01T09:00", "view", "w", "i", 10, 10), *rows]
+    assert (0.8, 0.9, 1.0, 1.1) == offered(replace(small(before, list_price=float), columns=EventColumns()))[2].ladder
+    with pytest.raises(InputError, match="every offer was shown at the same price"):
+        offered(replace(small([(*row[:4], 10, 10) for row in rows], list_price=float), columns=EventColumns()))
 
 
 def test_a_table_of_items_gives_costs_and_protected_columns_are_not_read() -> None:

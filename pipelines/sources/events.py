@@ -133,11 +133,24 @@ def _ladder(table: pd.DataFrame, source: EventsSource) -> tuple[tuple[float, ...
     """Return the rungs, and whether they are quantiles that take in more ratios than a ladder can hold."""
     if source.rungs:
         return source.rungs, False
+    _refuse_first_days(table, source)
     rungs = ladder.derived(table["multiplier"], source.path)
     merged = ladder.few(table["multiplier"]) is None
     if merged and rungs[0] < 1 < rungs[-1]:
         rungs = tuple(sorted({*rungs, 1.0}))  # so that the list price itself can be quoted
     return rungs, merged
+
+
+def _refuse_first_days(table: pd.DataFrame, source: EventsSource) -> None:
+    """Refuse views at several prices whose list prices were made of these same prices, for want of earlier days."""
+    made = "list_price" not in source.used_columns and bool((table["multiplier"] == 1).all())
+    if made and (table.groupby("item_id")["price"].nunique() > 1).any():
+        days = table["time"].dt.floor("D").nunique()
+        raise InputError(
+            f"{source.path}: the log has no list price, so an item's is made of the prices shown on the days before; "
+            f"its views are of {days} day(s), so that each price is its own list price, and nothing is left to "
+            "compare it with; bring more days, or name a column of list prices (source.columns.list_price)"
+        )
 
 
 def _refuse_one_outcome(table: pd.DataFrame, source: EventsSource) -> None:
