@@ -50,12 +50,37 @@ def counted(rejected: pd.DataFrame) -> dict[str, int]:
     return {str(rule): int(n) for rule, n in rejected["rule"].value_counts().sort_index().items()}
 
 
-def nothing_left(where: str, counts: Mapping[str, int]) -> str:
-    """Return what to tell the user when no row passed; `counts` are the rejected rows by rule."""
+def nothing_left(where: str, counts: Mapping[str, int], example: str = "") -> str:
+    """Return what to tell the user when no row passed: the rejected rows by rule, and an `example` of one."""
     if not counts:
         return f"{where} has no rows, so there is nothing to learn from; check the source"
     told = ", ".join(f"{rule} {count}" for rule, count in sorted(counts.items(), key=lambda pair: -pair[1]))
-    return f"{where}: all {sum(counts.values())} rows were rejected ({told}); mend the source, see docs/schema.md"
+    said = f": {example}" if example else ""
+    return f"{where}: all {sum(counts.values())} rows were rejected ({told}){said}; mend the source, see docs/schema.md"
+
+
+def example_of(rejected: pd.DataFrame, source: EventsSource, items: pd.Series[str]) -> str:
+    """Return what a rejected event holds, in which column of theirs, and what it should; '' where none is to blame.
+
+    rejected: the rows as they came, with their `rule`; items: the ids of the clean items.
+    """
+    rule = str(rejected["rule"].mode().iloc[0])
+    known = f"the items have ids such as {items.iloc[0]!r} (source.items={source.items or 'null'})"
+    column, wanted = {
+        "bad_time": (
+            "time",
+            "outside 1995 to 2099: numbers count from 1970 (source.time_unit), days are as 2026-03-02",
+        ),
+        "unknown_kind": ("kind", "which is not in source.kinds"),
+        "unknown_channel": ("channel", "which is not in source.channels"),
+        "unknown_item": ("item_id", f"but {known}"),
+        "foreign_currency": ("currency", f"but source.currency={source.currency}"),
+    }.get(rule, (None, ""))
+    if column is None or column not in source.used_columns:
+        return ""
+    found = rejected.loc[rejected["rule"] == rule, column].dropna()
+    value = repr(str(found.iloc[0])) if len(found) else "nothing"
+    return f"column {source.used_columns[column]!r} (source.columns.{column}) holds {value}, {wanted}"
 
 
 def typed(raw: pd.DataFrame, schema: pa.DataFrameSchema, where: str) -> pd.DataFrame:
@@ -104,7 +129,7 @@ def of_events(source: Source, clean: Clean, items: pd.Series[str]) -> Sequence[R
         ("unknown_channel", lambda t: ~t["channel"].isin(CHANNELS)),
         ("not_a_product", lambda t: t["item_id"].notna() & not_a_product(source, t["item_id"])),
         ("unknown_item", lambda t: (t["item_id"].notna() | (t["kind"] != "search")) & ~t["item_id"].isin(items)),
-        ("foreign_currency", lambda t: t["currency"].notna() & (t["currency"] != source.currency)),
+        ("foreign_currency", lambda t: t["currency"].notna() & (t["currency"].str.upper() != source.currency.upper())),
         ("not_a_number", lambda t: t["unreadable"]),
         ("missing_price", lambda t: _without_price(t, derives_list_price(source))),
         ("price_not_positive", lambda t: (t["price"] <= 0) | (t["list_price"] <= 0)),

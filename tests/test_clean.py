@@ -101,6 +101,12 @@ def test_bounds_that_contradict_each_other_are_impossible() -> None:
     assert [True, False, False, False] == rules.impossible(bounds).tolist()
 
 
+def test_a_currency_is_the_same_in_small_letters() -> None:
+    """`eur` is no foreign currency to a source in EUR, nor EUR to one in `eur`."""
+    assert [] == caught(currency="eur")
+    assert [] == caught(currency="Eur ")
+
+
 def test_odd_writing_is_mended() -> None:
     """Case, white space and width of letters are brought to one form, and do not cost a row."""
     assert caught(kind=" View ", channel="ＷＥＢ", price="12.50") == []

@@ -200,6 +200,40 @@ def test_nothing_left_names_the_rules() -> None:
         event_clean.write(Path("raw"), Path("clean"), Path("rest"), SOURCE, Clean())
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"cur": "USD"},
+            "(foreign_currency 3): column 'cur' (source.columns.currency) holds 'USD', but source.currency=EUR",
+        ),
+        (
+            {"time": [20260302, 20260303, 20260304]},
+            "(bad_time 3): column 'time' (source.columns.time) holds '1970-08-23 11:58:22+00:00', outside 1995 to "
+            "2099: numbers count from 1970 (source.time_unit), days are as 2026-03-02",
+        ),
+        (
+            {"item_id": "1"},
+            "(unknown_item 3): column 'item_id' (source.columns.item_id) holds '1', but the items have ids such as "
+            "'001' (source.items=items.csv)",
+        ),
+        (
+            {"way": "fax"},
+            "(unknown_channel 3): column 'way' (source.columns.channel) holds 'fax', which is not in source.channels",
+        ),
+    ],
+)
+def test_nothing_left_shows_a_cell_with_its_column_and_setting(changes: dict[str, object], message: str) -> None:
+    """So that one who mapped a column wrongly sees which, and what stands there."""
+    pd.DataFrame({"item_id": ["001"], "category": "tea"}).to_csv("items.csv", index=False)
+    LOG.assign(item_id="001", cur="eur", way="web").assign(**changes).to_csv("log.csv", index=False)
+    source = replace(SOURCE, items="items.csv", columns=EventColumns(currency="cur", channel="way"))
+    event_log.write(source, Path("raw"))
+    with pytest.raises(InputError) as caught:
+        event_clean.write(Path("raw"), Path("clean"), Path("rest"), source, Clean())
+    assert f"raw/events.parquet: all 3 rows were rejected {message}; mend the source" in str(caught.value)
+
+
 def test_a_log_in_memory_is_read_through_fsspec() -> None:
     """A folder of another file system gives the same rows as the local one."""
     system = fsspec.filesystem("memory")

@@ -324,8 +324,9 @@ def test_cleaning_twice_changes_nothing() -> None:
             plain().assign(when="noon"), replace(PLAIN, columns=Roles(time="when")),
             r"column 'when' must hold times \(source.columns.time\), but 'noon' is none; use ISO 8601",
         ),
-        (plain().assign(price=-1.0), PLAIN, r"all 400 rows were rejected: price_not_positive 400; mend the table"),
-        (plain().assign(price=np.nan), PLAIN, r"all 400 rows were rejected: missing_price 400"),
+        (plain().assign(price=-1.0), PLAIN, r"all 400 rows were rejected: price_not_positive 400, "
+         r"e\.g\. column 'price' \(source\.columns\.price\) holds '-1\.0'; mend the table"),
+        (plain().assign(price=np.nan), PLAIN, r"missing_price 400, e\.g\. column 'price' .* holds nothing; mend"),
         (plain().assign(price=9.0), PLAIN, r"every offer was shown at the same price .* set source.rungs"),
         (
             plain().assign(bought=lambda t: 3 * t["bought"]), PLAIN,

@@ -44,7 +44,7 @@ def write(raw: Path, out: Path, rest: Path, source: EventsSource, clean: Clean, 
         made["shoppers"] = _Pass(duck, Path(drafts) / "shoppers", raw / "shoppers.parquet", SHOPPERS, rows).run(
             rules.of_shoppers(), out / "shoppers.parquet", rest / "shoppers.parquet"
         )
-        events = _Pass(duck, Path(drafts) / "events", raw / "events.parquet", EVENTS, rows, source)
+        events = _Pass(duck, Path(drafts) / "events", raw / "events.parquet", EVENTS, rows, source, items)
         made["events"] = events.run(
             rules.of_events(source, clean, items), out / "events.parquet", rest / "events.parquet"
         )
@@ -84,9 +84,10 @@ class _Pass:
 
     def __init__(
         self, duck: duckdb.DuckDBPyConnection, folder: Path, raw: Path, schema: pa.DataFrameSchema, rows: int,
-        source: EventsSource | None = None,
+        source: EventsSource | None = None, items: pd.Series[str] | None = None,
     ) -> None:  # fmt: skip
-        self.duck, self.folder, self.raw, self.schema, self.source = duck, folder, raw, schema, source
+        self.duck, self.folder, self.raw, self.schema = duck, folder, raw, schema
+        self.source, self.items = source, items
         for part in ("raw", "kept", "rejected"):
             (folder / part).mkdir(parents=True)
         self.buckets = buckets.split(duck, raw, folder / "raw", rows)
@@ -95,7 +96,7 @@ class _Pass:
         """Write the clean table in its order (of time, then id), and the rejected rows as they came."""
         by = self._with_scattered(by)
         rejected: Counter[str] = Counter()
-        kept = 0
+        kept, example = 0, ""
         before = pq.read_schema(self.raw)
         for k, table in enumerate(buckets.buckets(self.duck, self.folder / "raw", self.buckets)):
             whole, broken = sift(table, self._typed(table), by)
@@ -105,8 +106,10 @@ class _Pass:
             buckets.write_part(broken.reset_index(), ruled, self.folder / f"rejected/{k:06d}.parquet")
             rejected.update(counted(broken))
             kept += len(whole)
+            if not kept and not broken.empty and self.source is not None and self.items is not None:
+                example = rules.example_of(broken, self.source, self.items)
         if not kept:
-            raise InputError(nothing_left(str(self.raw), dict(rejected)))
+            raise InputError(nothing_left(str(self.raw), dict(rejected), example))
         self._put_together(out, rest)
         counts = {rule: rejected[rule] for rule in sorted(rejected)}
         return {"rows_in": kept + sum(counts.values()), "kept": kept, "rejected": counts}

@@ -22,6 +22,11 @@ _NUMBERS = (
     "price", "bought", "list_price", "unit_cost", "propensity", "min_price", "max_price", "instrument", "randomised",
     "nominal",
 )  # fmt: skip
+_RULED = {  # rule -> the canonical column that it is about
+    "bad_time": "time", "missing_price": "price", "price_not_positive": "price", "missing_list_price": "list_price",
+    "list_price_not_positive": "list_price", "missing_cost": "unit_cost", "bought_not_0_or_1": "bought",
+    "bad_propensity": "propensity", "randomised_not_0_or_1": "randomised",
+}  # fmt: skip
 _FLAGS = ("bought", "randomised")
 _ANSWERS = (  # what a policy answers with: its graph can have no input of that name
     "purchase_probability", "expected_profit", "price_sensitivity", "guardrail", "fallback", "alpha", "beta",
@@ -174,8 +179,20 @@ def refuse_useless(kept: pd.DataFrame, rejected: pd.DataFrame, source: OffersSou
     raise InputError(
         f"{source.path}: all {len(rejected)} rows were rejected: "
         + ", ".join(f"{rule} {count}" for rule, count in counts.items())
+        + _example(rejected, str(counts.index[0]), source)
         + f"; mend the table or the roles in conf/source ({columns}); docs/own-data.md has the rules"
     )
+
+
+def _example(rejected: pd.DataFrame, rule: str, source: OffersSource) -> str:
+    """Return what one row that `rule` caught holds, in which column of theirs; '' where the rule is about several."""
+    column = _RULED.get(rule)
+    if column is None:
+        return ""
+    found = rejected.loc[rejected["rule"] == rule, column].dropna()
+    value = repr(str(found.iloc[0])) if len(found) else "nothing"
+    role = _ROLES.get(column, column)
+    return f", e.g. column {roles(source)[column]!r} (source.columns.{role}) holds {value}"
 
 
 def _refuse_one_outcome(bought: pd.Series, source: OffersSource) -> None:
