@@ -17,6 +17,7 @@ from pipelines.behaviour.exported import as_json
 from pipelines.config import EngineSettings
 from pipelines.engine import Table, instants_to_times
 from pipelines.errors import InputError
+from pipelines.files import scratch
 from pipelines.pricing import Guardrails, distinct, ladder_prices
 from pipelines.sources import EventsSource, MarketSource, events
 from pipelines.tables import OffersInfo
@@ -29,7 +30,8 @@ def _written(
     features: FeatureSet, tables: Mapping[str, Table], engine: EngineSettings, spill: Path | None
 ) -> Iterator[Path]:
     """Give the folder of the offers that an engine makes of a log."""
-    with tempfile.TemporaryDirectory(prefix=".features.", dir=spill) as folder:
+    temporary = tempfile.TemporaryDirectory() if spill is None else scratch(spill / ".features.scratch")
+    with temporary as folder:
         out = Path(folder) / "offers"
         batch.engine(engine).write(features, tables, out)
         yield out

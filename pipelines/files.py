@@ -32,6 +32,17 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(draft)
 
 
+@contextmanager
+def scratch(folder: Path) -> Iterator[Path]:
+    """Give an empty folder to work in, gone when the block ends; what a killed run left under its name goes first."""
+    _remove(folder)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        _remove(folder)
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.files import digest, digest_folder, read_json, read_table, replacing, write_json, write_table
+from pipelines.files import digest, digest_folder, read_json, read_table, replacing, scratch, write_json, write_table
 
 
 def crash(path: Path, begin: Callable[[Path], object]) -> None:
@@ -110,3 +110,17 @@ def test_digests_know_every_change(tmp_path: Path) -> None:
     before = digest_folder(tmp_path / "one")
     (tmp_path / "one/a").rename(tmp_path / "one/c")
     assert before != digest_folder(tmp_path / "one")
+
+
+def test_a_scratch_folder_is_empty_and_gone_at_the_end(tmp_path: Path) -> None:
+    """Whatever a killed run left in it, and whether or not the block succeeds."""
+    left = tmp_path / "data/.work/deep"
+    left.mkdir(parents=True)
+    (left / "half.parquet").touch()
+    with scratch(tmp_path / "data/.work") as folder:
+        assert [] == list(folder.iterdir())
+        (folder / "draft").touch()
+    assert [] == list((tmp_path / "data").iterdir())
+    with pytest.raises(ZeroDivisionError), scratch(tmp_path / "data/.work"):
+        raise ZeroDivisionError
+    assert [] == list((tmp_path / "data").iterdir())

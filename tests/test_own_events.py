@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -299,6 +303,46 @@ def test_a_log_of_one_day_has_no_list_price_of_its_own() -> None:
     assert (0.8, 0.9, 1.0, 1.1) == offered(replace(small(before, list_price=float), columns=EventColumns()))[2].ladder
     with pytest.raises(InputError, match="every offer was shown at the same price"):
         offered(replace(small([(*row[:4], 10, 10) for row in rows], list_price=float), columns=EventColumns()))
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from pipelines.behaviour import batch
+from pipelines.config import load
+from pipelines.sources import event_clean, event_log
+
+
+def die(*arguments, **names):
+    os.kill(os.getpid(), signal.SIGKILL)
+stage, conf = sys.argv[1:]
+setattr({"ingest": event_log, "clean": event_clean._Pass, "features": batch._Run}[stage],
+        {"ingest": "_survey", "clean": "_put_together", "features": "finish"}[stage], die)
+module = __import__(f"pipelines.{stage}", fromlist=["main"])
+module.main(load(["source=events_ecommerce", "source.path=log.csv"], Path(conf)))
+"""
+
+
+@pytest.mark.parametrize("stage", ["ingest", "clean", "features"])
+def test_a_killed_run_leaves_nothing_for_good(stage: str) -> None:
+    """What a stage that was killed half-way left in data/ is gone after the next run."""
+    shop().to_csv("log.csv", index=False)
+    cfg = load(["source=events_ecommerce", "source.path=log.csv"], ROOT / "conf")
+    stages = {"ingest": ingest.main, "clean": clean.main, "features": features.main}
+    for name, run in stages.items():
+        if name == stage:
+            break
+        run(cfg)
+    before = {path.name for path in Path("data").glob("*")}
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, stage, str(ROOT / "conf")],
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False,
+    )  # fmt: skip
+    assert -signal.SIGKILL == killed.returncode
+    assert {path.name for path in Path("data").glob("*")} > before
+    for _, run in list(stages.items())[list(stages).index(stage) :]:
+        run(cfg)
+    assert {"raw", "truth", "clean", "quarantine", "offers"} == {path.name for path in Path("data").glob("*")}
 
 
 def test_a_table_of_items_gives_costs_and_protected_columns_are_not_read() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from pipelines.behaviour.sql_columns import accumulators
 from pipelines.config import EngineSettings
 from pipelines.engine import Table, connected, view
 from pipelines.errors import InputError
-from pipelines.files import replacing
+from pipelines.files import replacing, scratch
 
 TEXTS = {"searches": ("keywords", texts.searches), "reviews": ("text", texts.reviews)}
 
@@ -59,9 +58,9 @@ class DuckDB:
         """Write the offers; see Engine. What does not fit into memory goes to a hidden folder beside `out`."""
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
-            tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as spill,
+            scratch(out.with_name(f".{out.name}.scratch")) as spill,
             replacing(out) as draft,
-            connected(self.settings.threads, self.settings.memory, Path(spill) / "memory") as connection,
+            connected(self.settings.threads, self.settings.memory, spill / "memory") as connection,
         ):
             draft.mkdir()
             for name, table in tables.items():
@@ -72,7 +71,7 @@ class DuckDB:
             if parts <= 1:
                 _Run(connection, features).finish(draft / "part-0.parquet")
             else:
-                _in_parts(_Run(connection, features), parts, Path(spill), draft)
+                _in_parts(_Run(connection, features), parts, spill, draft)
 
 
 def read_texts(connection: duckdb.DuckDBPyConnection) -> None:

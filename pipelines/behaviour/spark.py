@@ -7,7 +7,6 @@ write the offers, so the folder of the output must be one that all can reach.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from pipelines.behaviour.spark_session import running
 from pipelines.config import EngineSettings
 from pipelines.engine import Table, with_instants
 from pipelines.errors import InputError
-from pipelines.files import replacing
+from pipelines.files import replacing, scratch
 
 _READ = {"searches": ("keywords", texts.read_search), "reviews": ("text", texts.read_review)}
 _REMOTE = re.compile(r"\w+://")
@@ -41,12 +40,12 @@ class Spark:
         """Write the offers; see pipelines.behaviour.batch.Engine. Paths with a scheme are for Spark's own readers."""
         out.parent.mkdir(parents=True, exist_ok=True)
         with (
-            tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as spill,
+            scratch(out.with_name(f".{out.name}.scratch")) as spill,
             replacing(out) as draft,
-            running(self.settings, Path(spill)) as session,
+            running(self.settings, spill) as session,
         ):
             for name, table in tables.items():
-                view(session, name, table, Path(spill))
+                view(session, name, table, spill)
             read_texts(session)
             with _offers(session, features) as offers:
                 offers.write.parquet(_address(draft))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ import pyarrow.parquet as pq
 from pipelines import rules, tidy
 from pipelines.config import Clean
 from pipelines.errors import InputError
-from pipelines.files import read_json, write_table
+from pipelines.files import read_json, scratch, write_table
 from pipelines.rules import Rule, counted, nothing_left, sift
 from pipelines.sources import EventsSource, buckets, event_files
 from pipelines.sources.event_log import TOLD
@@ -40,11 +39,11 @@ def write(raw: Path, out: Path, rest: Path, source: EventsSource, clean: Clean, 
         if not (raw / (name if name == TOLD else f"{name}.parquet")).is_file():
             raise InputError(f"{raw}/{name} is missing: run `dvc repro`, which makes it")
     items, made = _items(raw, out, rest, source)
-    with tempfile.TemporaryDirectory(dir=out.parent) as drafts, event_files.connection() as duck:
-        made["shoppers"] = _Pass(duck, Path(drafts) / "shoppers", raw / "shoppers.parquet", SHOPPERS, rows).run(
+    with scratch(out.with_name(".clean.scratch")) as drafts, event_files.connection() as duck:
+        made["shoppers"] = _Pass(duck, drafts / "shoppers", raw / "shoppers.parquet", SHOPPERS, rows).run(
             rules.of_shoppers(), out / "shoppers.parquet", rest / "shoppers.parquet"
         )
-        events = _Pass(duck, Path(drafts) / "events", raw / "events.parquet", EVENTS, rows, source, items)
+        events = _Pass(duck, drafts / "events", raw / "events.parquet", EVENTS, rows, source, items)
         made["events"] = events.run(
             rules.of_events(source, clean, items), out / "events.parquet", rest / "events.parquet"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import duckdb
 
 from pipelines.errors import InputError
-from pipelines.files import write_json, write_table
+from pipelines.files import scratch, write_json, write_table
 from pipelines.sources import EventsSource, event_files, external
 from pipelines.sources.event_files import NUMBERS, TIMES
 from pipelines.tables import EVENTS, ITEMS, SHOPPERS
@@ -35,8 +34,8 @@ class Found:
 
 def write(source: EventsSource, folder: Path) -> str:
     """Write `events`, `items`, `shoppers` and what was found to `folder`; return it in a sentence for the user."""
-    with tempfile.TemporaryDirectory(dir=folder.parent) as drafts, event_files.connection() as duck:
-        files = event_files.draft(source, Path(drafts))
+    with scratch(folder.with_name(".ingest.scratch")) as drafts, event_files.connection() as duck:
+        files = event_files.draft(source, drafts)
         duck.execute(f"CREATE VIEW log AS SELECT * FROM read_parquet('{drafts}/*.parquet')")
         found = _survey(duck, source, files)
         columns = ", ".join(_readable(key, source, found) for key in source.used_columns)
