@@ -80,7 +80,8 @@ def example_of(rejected: pd.DataFrame, source: EventsSource, items: pd.Series[st
         return ""
     found = rejected.loc[rejected["rule"] == rule, column].dropna()
     value = repr(str(found.iloc[0])) if len(found) else "nothing"
-    return f"column {source.used_columns[column]!r} (source.columns.{column}) holds {value}, {wanted}"
+    holds = "is read as" if column == "time" else "holds"
+    return f"column {source.used_columns[column]!r} (source.columns.{column}) {holds} {value}, {wanted}"
 
 
 def typed(raw: pd.DataFrame, schema: pa.DataFrameSchema, where: str) -> pd.DataFrame:

@@ -209,8 +209,8 @@ def test_nothing_left_names_the_rules() -> None:
         ),
         (
             {"time": [20260302, 20260303, 20260304]},
-            "(bad_time 3): column 'time' (source.columns.time) holds '1970-08-23 11:51:42+00:00', outside 1995 to "
-            "2099: numbers count from 1970 (source.time_unit), days are as 2026-03-02",
+            "(bad_time 3): column 'time' (source.columns.time) is read as '1970-08-23 11:51:42+00:00', outside "
+            "1995 to 2099: numbers count from 1970 (source.time_unit), days are as 2026-03-02",
         ),
         (
             {"item_id": "1"},
