@@ -69,7 +69,7 @@ def unknown_chances(unsummed: bool) -> str:
     unsummed: whether the log tells those of single prices, which were merged into rungs.
     """
     if not unsummed:
-        return "the log does not say how prices were chosen"
+        return "the log does not say how every price was chosen"
     return "the log tells propensities of single prices, but these were merged into rungs, whose own it does not tell"
 
 

@@ -213,7 +213,7 @@ def test_an_effect_is_read_from_a_report() -> None:
 
 def test_a_log_that_tells_propensities_is_not_said_to_tell_none() -> None:
     """Those of single prices that were merged into rungs are no propensities of the rungs, and that is what is said."""
-    assert "does not say how prices were chosen" in reasons(observational=True)["propensities"]
+    assert "does not say how every price was chosen" in reasons(observational=True)["propensities"]
     told = reasons(observational=True, unsummed=True)["propensities"]
     assert "tells propensities of single prices" in told
     assert "does not say" not in told

@@ -57,7 +57,7 @@ def plain() -> overlap.Overlap:
 def test_an_observational_log_is_marked_and_not_refuted(plain: overlap.Overlap) -> None:
     """Estimated propensities ask for a person; the sign is right and the placebos are still."""
     assert ["REVIEW"] == [f["verdict"] for f in plain.report["findings"]]
-    assert "does not say how prices were chosen; propensities are estimated" in verdicts(plain)
+    assert "does not say how every price was chosen; propensities are estimated" in verdicts(plain)
     unsummed = overlap.findings(plain.report | {"unsummed": True})
     assert any("propensities of single prices" in finding["reason"] for finding in unsummed)
     assert not any("does not say" in finding["reason"] for finding in unsummed)
