@@ -52,6 +52,7 @@ def test_what_is_not_for_this_shop_is_answered_by_a_word() -> None:
     """An unknown item and a foreign currency are no mistake of the message."""
     assert "unknown_item" == _read(item_id="sofa")
     assert "foreign_currency" == _read(currency="USD")
+    assert not isinstance(_read(currency="eur "), str)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ _EARLIEST, _LATEST = 788_918_400_000_000, 4_102_444_800_000_000  # 1995 and 2100
 _MILLISECONDS = 1e11  # as tidy: a number above it cannot be in seconds
 NUMBERS = {  # as rules._BOUNDS
     "dwell_seconds": (0.0, 86_400.0), "page_depth": (0.0, 10_000.0), "rating": (1.0, 5.0),
-    "list_price": (1e-9, 1e9), "price": (1e-9, 1e9), "propensity": (1e-12, 1.0), "quantity": (1e-9, 1e9),
+    "list_price": (1e-6, 1e9), "price": (1e-6, 1e9), "propensity": (1e-12, 1.0), "quantity": (1e-9, 1e9),
 }  # fmt: skip
 PHRASES = {"path": 2_000, "keywords": 1_000, "text": 10_000}  # characters
 PRICED = ("view", "purchase")
@@ -62,7 +62,7 @@ def read(given: Mapping[str, Any], where: str, items: Items, currency: str) -> E
     if money is not None:
         if not isinstance(money, str):
             raise RequestError(f"{where}.currency", f"is {named(money)}; expected a text")
-        if money != currency:
+        if money.strip().upper() != currency.upper():
             return FOREIGN
     if item is not None:
         known = items.get(item)
