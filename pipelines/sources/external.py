@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines.errors import InputError, nearest
+from pipelines.sources import separated
+from pipelines.sources.separated import SEPARATORS
 from pipelines.tidy import numbers
-
-_SEPARATORS = {".csv": ",", ".tsv": "\t"}
 
 
 def read(path: Path, setting: str, text: Iterable[str] = (), where: str = "") -> pd.DataFrame:
@@ -23,8 +23,8 @@ def read(path: Path, setting: str, text: Iterable[str] = (), where: str = "") ->
         raise InputError(f"{path} is missing: {where or 'put your file there'}, or name another with {setting}")
     suffix = next((s.lower() for s in reversed(path.suffixes) if s.lower() != ".gz"), "")
     try:
-        if suffix in _SEPARATORS:
-            table = pd.read_csv(path, sep=_SEPARATORS[suffix], dtype=dict.fromkeys(text, "str"))
+        if suffix in SEPARATORS:
+            table = separated.read(path, SEPARATORS[suffix], text)
         elif suffix in (".parquet", ".pq"):
             table = pd.read_parquet(path)
         else:
@@ -36,21 +36,11 @@ def read(path: Path, setting: str, text: Iterable[str] = (), where: str = "") ->
             f"{path} cannot be read as {suffix[1:]}: {told}; save it again{hint}, or fix {setting}"
         ) from None
     table.columns = [str(name) for name in table.columns]
-    if suffix in _SEPARATORS and len(table.columns) == 1 and (other := _separator(table.columns[0])):
-        raise InputError(
-            f"{path}: its columns are separated by {other!r}, not by {_SEPARATORS[suffix]!r}; save it with the latter"
-            " (and with decimal points), or as Parquet"
-        )
     if repeated := sorted(set(table.columns[table.columns.duplicated()])):
         raise InputError(f"{path}: column {repeated[0]!r} occurs twice; rename one of the two")
     if table.empty:
         raise InputError(f"{path} has no rows: {setting} must name a table with at least one row")
     return table[[name for name in table.columns if name.strip() and not name.startswith("Unnamed:")]]
-
-
-def _separator(header: str) -> str:
-    """Return what separates the names in a header that was read as one name, or an empty text."""
-    return next((mark for mark in (";", "\t", "|", ",") if mark in header), "")
 
 
 def require(table: pd.DataFrame, columns: Sequence[tuple[str, str]], path: Path) -> None:

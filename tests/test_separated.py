@@ -1,0 +1,37 @@
+"""CSV files of the user's own: no cell changes its column, and no row is swallowed without a word."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pipelines.errors import InputError
+from pipelines.sources import external
+
+pytestmark = pytest.mark.usefixtures("workplace")
+
+
+def read(*lines: str, name: str = "mine.csv", text: tuple[str, ...] = ()) -> dict[str, list[object]]:
+    """Return the columns of a file of these lines."""
+    Path(name).write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return external.read(Path(name), "source.path", text).to_dict("list")
+
+
+@pytest.mark.parametrize("end", [",", ",,", ",1"])
+def test_rows_with_more_cells_than_the_header_are_refused(end: str) -> None:
+    """A separator at the end of the rows alone must not shift every column by one."""
+    more = 3 + end.count(",")
+    message = rf"^mine.csv: the first row has {more} cells, but the header names 3 columns \(a separator ',' at the end"
+    with pytest.raises(InputError, match=message):
+        read("visits,price,bought", f"7,9.0,0{end}", f"8,9.5,1{end}")
+    with pytest.raises(InputError, match=r"row has 4 cells, .*a separator '..' at the end"):
+        read("visits\tprice\tbought", "7\t9.0\t0\t", name="mine.tsv")
+    with pytest.raises(InputError, match=r"the first row has 2 cells, but the header names 1 columns"):
+        read("price", "9.0,1")
+
+
+def test_a_separator_at_the_end_of_every_line_is_harmless() -> None:
+    """Where the header ends in one too, the column without a name is dropped, and a short row has missing cells."""
+    columns = read("visits,price,bought,", "7,9.0,0,", "8,9.5,1")
+    assert {"visits": [7, 8], "price": [9.0, 9.5], "bought": [0, 1]} == columns
