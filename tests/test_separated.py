@@ -35,3 +35,10 @@ def test_a_separator_at_the_end_of_every_line_is_harmless() -> None:
     """Where the header ends in one too, the column without a name is dropped, and a short row has missing cells."""
     columns = read("visits,price,bought,", "7,9.0,0,", "8,9.5,1")
     assert {"visits": [7, 8], "price": [9.0, 9.5], "bought": [0, 1]} == columns
+
+
+def test_a_name_that_occurs_twice_is_refused() -> None:
+    """The header is read as it stands, before a second `price` could become a feature `price.1`."""
+    with pytest.raises(InputError, match=r"^mine.csv: column 'price' occurs twice; rename one of the two$"):
+        read("price,bought,price", "9.0,0,9.0")
+    assert ["price", "price.1"] == list(read("price,price.1,,", "9.0,0,,"))

@@ -22,6 +22,8 @@ def read(path: Path, separator: str, text: Iterable[str]) -> pd.DataFrame:
             f"{path}: its columns are separated by {other!r}, not by {separator!r}; save it with the latter"
             " (and with decimal points), or as Parquet"
         )
+    if repeated := {name for name in header if name.strip() and header.count(name) > 1}:  # pandas would rename them
+        raise InputError(f"{path}: column {min(repeated)!r} occurs twice; rename one of the two")
     if len(first) > len(header):  # pandas would lose cells, or name rows by them; of later rows it refuses such
         raise InputError(
             f"{path}: the first row has {len(first)} cells, but the header names {len(header)} columns (a separator "
