@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import InputError
@@ -41,4 +43,49 @@ def test_a_name_that_occurs_twice_is_refused() -> None:
     """The header is read as it stands, before a second `price` could become a feature `price.1`."""
     with pytest.raises(InputError, match=r"^mine.csv: column 'price' occurs twice; rename one of the two$"):
         read("price,bought,price", "9.0,0,9.0")
+    twice = pa.table([[9.0], [0], [9.0]], names=["price", "bought", "price"])
+    pq.write_table(twice, "mine.parquet")
+    with pytest.raises(InputError, match=r"^mine.parquet cannot be read as parquet: .*price"):
+        external.read(Path("mine.parquet"), "source.path")
     assert ["price", "price.1"] == list(read("price,price.1,,", "9.0,0,,"))
+
+
+ROWS = [f"{k},{k / 2},{k % 2},word {k}" for k in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed", "column"),
+    [
+        ((3, '3,1.5,1,"word'), (7, '7,3.5,1,word"'), "note"),
+        ((3, '3,1.5,1,"word'), (4, '4,2.0,0,word"'), "note"),
+        ((3, '"3,1.5,1,word'), (4, '4",2.0,0,word'), "visits"),
+        ((3, '3,"1.5,1,word'), (4, '4,2.0",0,word'), "price"),
+        ((3, '3,"1.5,1,word'), (4, '4,2.0,0,word"'), "price"),
+        ((3, '3,"1.5,1,word'), (8, '8,4.0",0,word'), "price"),
+        ((3, '3,"1.5,1,word'), (8, '8,4.0,0,word"'), "price"),
+    ],
+)
+def test_a_quote_that_swallows_rows_is_refused(opened: tuple[int, str], closed: tuple[int, str], column: str) -> None:
+    """Two stray quotes, in any columns, make everything between them one cell: its row is named, nothing is lost."""
+    rows = list(ROWS)
+    for row, line in (opened, closed):
+        rows[row] = line
+    lost = closed[0] - opened[0]
+    message = rf"^mine.csv: in row 4 below the header a quote .* column '{column}' goes on over {lost} further row"
+    with pytest.raises(InputError, match=message):
+        read("visits,price,bought,note", *rows)
+
+
+def test_a_quote_that_is_never_closed_is_refused() -> None:
+    """Up to the end of the file the parser itself sees it."""
+    rows = [*ROWS[:3], '3,1.5,1,"word', *ROWS[4:]]
+    with pytest.raises(InputError, match=r"mine.csv cannot be read as csv: .*inside string starting at row"):
+        read("visits,price,bought,note", *rows)
+
+
+def test_texts_of_several_lines_are_kept() -> None:
+    """Line breaks and commas inside of a quoted text are no rows, however many there are."""
+    text = "Dear shop,\nnice, good, cheap, and\nfast, too, by the way,\nyours"
+    rows = [*ROWS[:3], f'3,1.5,1,"{text}"', *ROWS[4:]]
+    columns = read("visits,price,bought,note", *rows)
+    assert (12, text) == (len(columns["note"]), columns["note"][3])

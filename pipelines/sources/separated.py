@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import gzip
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
+from pipelines import tidy
 from pipelines.errors import InputError
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_NEARLY = 0.9  # a column of which so large a share reads as numbers holds numbers, but for what a quote swallowed
 
 
 def read(path: Path, separator: str, text: Iterable[str]) -> pd.DataFrame:
@@ -29,7 +33,9 @@ def read(path: Path, separator: str, text: Iterable[str]) -> pd.DataFrame:
             f"{path}: the first row has {len(first)} cells, but the header names {len(header)} columns (a separator "
             f"{separator!r} at the end of the lines?); give the header and every row as many cells"
         )
-    return pd.read_csv(path, sep=separator, dtype=dict.fromkeys(text, "str"), index_col=False, low_memory=False)
+    table = pd.read_csv(path, sep=separator, dtype=dict.fromkeys(text, "str"), index_col=False, low_memory=False)
+    _refuse_swallowed(table, separator, path)
+    return table
 
 
 def _beginning(path: Path, separator: str) -> tuple[list[str], list[str]]:
@@ -38,3 +44,49 @@ def _beginning(path: Path, separator: str) -> tuple[list[str], list[str]]:
     with (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig", newline="") as file:
         records = (cells for cells in csv.reader(file, delimiter=separator) if len(cells) > 1 or "".join(cells).strip())
         return next(records, []), next(records, [])
+
+
+def _refuse_swallowed(table: pd.DataFrame, separator: str, path: Path) -> None:
+    """Refuse a table in which a quote that is not closed made rows part of a cell, up to the next quote."""
+    breaks = len(table.columns) - 1
+    for place, name in enumerate(table.columns if breaks else ()):
+        if pd.api.types.is_numeric_dtype(table[name]):
+            continue
+        cells = table[name].astype("str")
+        long = cells.str.contains(r"[\r\n]", na=False) & (cells.str.count(re.escape(separator)) >= breaks)
+        numeric = [_holds_numbers(table[other]) for other in table.columns] if long.any() else []
+        for row in np.flatnonzero(long):
+            beside = ["" if pd.isna(other) else str(other) for other in table.iloc[row]]
+            lines = cells.iloc[row].splitlines()
+            if swallowed := _swallowed(lines, place, beside, numeric, separator):
+                raise InputError(
+                    f'{path}: in row {row + 1} below the header a quote (") is not closed: column {name!r} '
+                    f"goes on over {swallowed:,} further row(s); close the quote, delete it, or save the file again"
+                )
+
+
+def _holds_numbers(values: pd.Series) -> bool:
+    known = values.dropna()
+    return bool(len(known)) and bool(tidy.numbers(known).notna().mean() >= _NEARLY)
+
+
+def _swallowed(lines: Sequence[str], place: int, beside: Sequence[str], numeric: list[bool], separator: str) -> int:
+    """Return how many rows begin in a cell of several lines, 0 if none does.
+
+    One begins where a line between the first and the last is a whole row, or where the first line ends a row and the
+    last begins one: with as many cells, and with numbers where the other rows (`beside` the cell at `place`) have them.
+    """
+
+    def is_row(cells: Sequence[str]) -> bool:
+        return len(cells) == len(numeric) and all(
+            not needed or not cell.strip() or pd.notna(pd.to_numeric(cell, errors="coerce"))
+            for cell, needed in zip(cells, numeric, strict=True)
+        )
+
+    ends = is_row([*beside[:place], *lines[0].split(separator)])
+    last = [*lines[-1].split(separator), *beside[place + 1 :]]
+    while len(last) > len(numeric) and not last[-1]:  # closed further to the right: what is short was filled up
+        last.pop()
+    begins = is_row(last)
+    between = any(is_row(line.split(separator)) for line in lines[1:-1])
+    return len(lines) - 1 if between or (ends and begins) else 0
