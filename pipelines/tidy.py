@@ -10,6 +10,7 @@ import pandas as pd
 
 from pipelines.tables import UTC
 
+_NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a", "#na"})  # where a number is expected
 _MILLISECONDS = 1e11  # an epoch time above it cannot be in seconds: that would be the year 5138
 
 
@@ -37,6 +38,16 @@ def numbers(values: pd.Series) -> pd.Series:
         return pd.Series(np.nan, index=values.index)
     plain = values.astype(object) if isinstance(values.dtype, pd.CategoricalDtype) else values
     return pd.to_numeric(plain, errors="coerce").astype("float64")
+
+
+def present(values: pd.Series) -> pd.Series[bool]:
+    """Return where a cell says something, in a column that should hold anything but words: NA, null and nan do not.
+
+    Among words they may be some: the country NA is Namibia.
+    """
+    if pd.api.types.is_numeric_dtype(values) or values.dtype.kind in "mM":
+        return values.notna()
+    return values.notna() & ~values.astype("str").str.strip().str.lower().isin(_NOTHING)
 
 
 def times(values: pd.Series) -> pd.Series:

@@ -291,6 +291,25 @@ def test_an_id_may_occur_once() -> None:
     )
 
 
+def test_a_missing_number_may_be_a_word() -> None:
+    """NA, null and nan are missing where numbers, outcomes or flags are expected, also beside cells that are broken."""
+    roles = Roles(unit_cost="cost", randomised="ab")
+    source = replace(PLAIN, path="mine.csv", columns=roles, cost_share=0.5, numeric=("age",), categorical=("land",))
+    table = plain().astype({"bought": object}).assign(cost=1.0, ab="yes", age=40.0, land="DE")
+    table = table.astype({"price": object, "cost": object, "age": object})
+    table["ab"] = np.where(np.arange(400) % 2, "NA", "yes")
+    table["land"] = np.where(np.arange(400) % 3, "NA", "DE")
+    table.loc[[3, 4, 5], ["cost", "age"]] = ["NA", "null"]
+    table.loc[6, "cost"] = table.loc[7, "age"] = "ask"
+    table.loc[8, "price"], table.loc[9, "bought"] = "nan", "n/a"
+    assert ["not_a_number", "not_a_number", "missing_price", "bought_not_0_or_1"] == rejected(table, source)
+    offers = made(table, source)[0].set_index("offer_id")
+    for row in (4, 5, 6):
+        assert np.isnan(offers["age"][f"row-{row:07d}"])
+        assert offers["unit_cost"][f"row-{row:07d}"] == 0.5
+    assert {"DE", "NA"} == set(offers["land"])
+
+
 def test_cleaning_twice_changes_nothing() -> None:
     """The clean table of offers stays as it is, and every row is counted once."""
     table = whole()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -89,3 +90,19 @@ def test_texts_of_several_lines_are_kept() -> None:
     rows = [*ROWS[:3], f'3,1.5,1,"{text}"', *ROWS[4:]]
     columns = read("visits,price,bought,note", *rows)
     assert (12, text) == (len(columns["note"]), columns["note"][3])
+
+
+def test_words_that_look_like_nothing_stay_words() -> None:
+    """NA is Namibia, and an item may be called None: only an empty cell is missing among words and identifiers."""
+    columns = read("item,country,price", "NA,NA,1.5", "None,DE,2.5", ",null,3.5", "nan,,4.5", text=("item",))
+    assert ["NA", "None", None, "nan"] == [None if pd.isna(cell) else cell for cell in columns["item"]]
+    assert ["NA", "DE", "null", None] == [None if pd.isna(cell) else cell for cell in columns["country"]]
+
+
+@pytest.mark.parametrize("word", ["", "NA", "N/A", "n/a", "nan", "NaN", "null", "NULL", "None", " na "])
+def test_among_numbers_such_words_are_missing(word: str) -> None:
+    """A column of numbers, or of true and false, stays one; a single other word makes text of it, as it stood."""
+    columns = read("visits,member,odd", f"7,true,{word}x", f"{word},{word},2", "8,False,3")
+    assert [7.0, 8.0] == [cell for cell in columns["visits"] if not pd.isna(cell)]
+    assert [True, False] == [cell for cell in columns["member"] if not pd.isna(cell)]
+    assert [f"{word}x", "2", "3"] == columns["odd"]

@@ -8,6 +8,7 @@ from typing import Any
 
 import duckdb
 
+from pipelines import tidy
 from pipelines.errors import InputError
 from pipelines.files import scratch, write_json, write_table
 from pipelines.sources import EventsSource, event_files, external
@@ -208,6 +209,7 @@ def _write_own(path: Path, source: EventsSource, name: str, out: Path) -> None:
     kept = [column for column in schema.columns if column in table and column not in source.protected]
     for column in (c for c in kept if c in NUMBERS):
         external.require_number(table[column], f"source.{name}", path)
+        table[column] = table[column].where(tidy.present(table[column]))
     write_table(out, table[kept])
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from pipelines.errors import InputError, nearest
 from pipelines.sources import separated
 from pipelines.sources.separated import SEPARATORS
-from pipelines.tidy import numbers
+from pipelines.tidy import numbers, present
 
 
 def read(path: Path, setting: str, text: Iterable[str] = (), where: str = "") -> pd.DataFrame:
@@ -55,7 +55,7 @@ def require(table: pd.DataFrame, columns: Sequence[tuple[str, str]], path: Path)
 
 def require_number(values: pd.Series, setting: str, path: Path) -> None:
     """Refuse a column of words where numbers are declared; single unreadable cells are for `clean` to catch."""
-    known = values[values.notna()]
+    known = values[present(values)]
     bad = known[numbers(known).isna()]
     if len(known) and len(bad) > len(known) / 2:
         raise InputError(

@@ -41,7 +41,7 @@ def readable(values: pd.Series, setting: str, path: Path) -> pd.Series:
     """Return numbers; as text where single cells are none, so that quarantine shows what stood there."""
     external.require_number(values, setting, path)
     read = tidy.numbers(values)
-    return values.astype("str") if (read.isna() & values.notna()).any() else read
+    return values.astype("str") if (read.isna() & tidy.present(values)).any() else read
 
 
 def outcomes(values: pd.Series, path: Path) -> pd.Series:
@@ -60,7 +60,7 @@ def outcomes(values: pd.Series, path: Path) -> pd.Series:
             f"{'nothing' if pd.isna(lost.iloc[0]) else lost.iloc[0]}; convert them, drop rows whose outcome is "
             "not known yet, or name another column with source.columns.bought"
         )
-    strange = read.isna() & values.notna()
+    strange = read.isna() & tidy.present(values)
     return read.astype(object).where(~strange, values.astype("str")).astype("str") if strange.any() else read
 
 
@@ -68,8 +68,9 @@ def flags(values: pd.Series, path: Path) -> pd.Series:
     """Return 1 where a price was drawn at random and 0 where it was chosen; a missing cell stays missing."""
     words = values.astype("str").str.strip().str.lower().map(_OUTCOMES)
     read = tidy.numbers(values).fillna(words)
-    strange = ~read.isin((0, 1)) & values.notna()
-    if strange.sum() > _FEW_LOST * values.notna().sum():
+    there = tidy.present(values)
+    strange = ~read.isin((0, 1)) & there
+    if strange.sum() > _FEW_LOST * there.sum():
         raise InputError(
             f"{path}: column {values.name!r} must hold 1 where the price was drawn at random and 0 where it was not, "
             f"or true and false, yes and no (source.columns.randomised), but {strange.sum()} of {len(values)} rows "
@@ -81,8 +82,9 @@ def flags(values: pd.Series, path: Path) -> pd.Series:
 def moments(values: pd.Series, path: Path) -> pd.Series:
     """Return times; as text where single cells are none, so that quarantine shows what stood there."""
     read = tidy.times(values)
-    lost = values[read.isna() & values.notna()]
-    if len(lost) > values.notna().sum() / 2:
+    there = tidy.present(values)
+    lost = values[read.isna() & there]
+    if len(lost) > there.sum() / 2:
         raise InputError(
             f"{path}: column {values.name!r} must hold times (source.columns.time), but {lost.iloc[0]!r} is none; use "
             "ISO 8601 (2026-03-02T17:30:00Z) or seconds since 1970, or set source.columns.time to null"

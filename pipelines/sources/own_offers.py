@@ -137,7 +137,7 @@ def clean_rules(raw: pd.DataFrame, source: OffersSource) -> tuple[pd.DataFrame, 
             table[name] = tidy.times(values)
         elif name in _NUMBERS or name in (source.numeric or ()):
             table[name] = tidy.numbers(values)
-            unreadable |= table[name].isna() & values.notna()
+            unreadable |= table[name].isna() & tidy.present(values)
         else:
             table[name] = values if values.dtype.kind in "fM" else tidy.labels(values)
     costed = "unit_cost" in parts and source.cost_share is None

@@ -33,9 +33,23 @@ def read(path: Path, separator: str, text: Iterable[str]) -> pd.DataFrame:
             f"{path}: the first row has {len(first)} cells, but the header names {len(header)} columns (a separator "
             f"{separator!r} at the end of the lines?); give the header and every row as many cells"
         )
-    table = pd.read_csv(path, sep=separator, dtype=dict.fromkeys(text, "str"), index_col=False, low_memory=False)
+    kinds = dict.fromkeys(text, "str")
+    table = pd.read_csv(
+        path, sep=separator, dtype=kinds, index_col=False, low_memory=False, keep_default_na=False, na_values=[""]
+    )
     _refuse_swallowed(table, separator, path)
-    return table
+    return table.assign(**{name: _typed(table[name]) for name in table.columns if name not in kinds})
+
+
+def _typed(values: pd.Series) -> pd.Series:
+    """Return a column of numbers, or of true and false, as such where NA, null or nan alone made text of it."""
+    if pd.api.types.is_numeric_dtype(values) or (there := tidy.present(values)).all() or not there.any():
+        return values
+    known = values[there].astype("str")
+    if known.str.lower().isin(("true", "false")).all():
+        return (known.str.lower() == "true").astype(object).reindex(values.index)
+    read = pd.to_numeric(known, errors="coerce")
+    return values if read.isna().any() else read.reindex(values.index)
 
 
 def _beginning(path: Path, separator: str) -> tuple[list[str], list[str]]:
