@@ -12,6 +12,7 @@ from pipelines.tables import UTC
 
 _NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a", "#na"})  # where a number is expected
 _MILLISECONDS = 1e11  # an epoch time above it cannot be in seconds: that would be the year 5138
+_SINCE_1970 = r"\d{9,}(\.\d*)?"  # shorter digits, such as 20260302, are ISO 8601
 
 
 def labels(values: pd.Series) -> pd.Series:
@@ -53,16 +54,28 @@ def present(values: pd.Series) -> pd.Series[bool]:
 def times(values: pd.Series) -> pd.Series:
     """Return times in UTC: a time without a zone is taken as UTC, a number as seconds since 1970.
 
-    Text must be ISO 8601; what cannot be read becomes missing.
+    Text must be ISO 8601, or such a number; what cannot be read becomes missing, as do words like `now` and `today`,
+    which would be another time each day.
     """
     if pd.api.types.is_numeric_dtype(values):
-        seconds = values.astype("float64").where(lambda v: v.abs() < _MILLISECONDS * 1000)
-        seconds = seconds.where(seconds.abs() < _MILLISECONDS, seconds / 1000)
-        return _utc(pd.to_datetime((seconds * 1e6).round(), unit="us", utc=True, errors="coerce"))
+        return _since_1970(values)
     plain = values.astype("str") if isinstance(values.dtype, pd.CategoricalDtype) else values
     if plain.isna().all():
         return absent(values.index, UTC)
-    return _utc(pd.to_datetime(plain, utc=True, errors="coerce", format="ISO8601"))
+    if pd.api.types.is_datetime64_any_dtype(plain):
+        return _utc(pd.to_datetime(plain, utc=True))
+    written = plain.astype("str").str.strip()
+    number = written.str.fullmatch(_SINCE_1970, na=False)
+    words = ~written.str.contains("[0-9]", na=False)
+    read = _utc(pd.to_datetime(plain.where(~(number | words)), utc=True, errors="coerce", format="ISO8601"))
+    return read.where(~number, _since_1970(pd.to_numeric(written.where(number)))) if number.any() else read
+
+
+def _since_1970(values: pd.Series) -> pd.Series:
+    """Return the times of numbers: seconds, or milliseconds where seconds would be absurd."""
+    seconds = values.astype("float64").where(lambda v: v.abs() < _MILLISECONDS * 1000)
+    seconds = seconds.where(seconds.abs() < _MILLISECONDS, seconds / 1000)
+    return _utc(pd.to_datetime((seconds * 1e6).round(), unit="us", utc=True, errors="coerce"))
 
 
 def _utc(values: pd.Series) -> pd.Series:

@@ -170,6 +170,26 @@ def test_times_are_told_by_their_values(unit: str, kind: str) -> None:
     assert unit == read_json(Path("raw/source.json"))["time_unit"]
 
 
+@pytest.mark.parametrize("unit", ["iso", "seconds"])
+def test_a_word_is_no_time(unit: str) -> None:
+    """Neither the clock's time nor 1970, and `nan` does not change the unit of the others: its row is set aside."""
+    table = shop(30)
+    moments = pd.to_datetime(table["event_time"].str.removesuffix(" UTC"), utc=True)
+    if unit == "seconds":
+        table["event_time"] = moments.dt.as_unit("s").astype("int64").astype("str")
+    words = ["now", "today", "epoch", "nan", "infinity"]
+    shown = table.index[table["event_type"] == "view"]
+    table.loc[shown[: len(words)], "event_time"] = words
+    table.to_csv("log.csv", index=False)
+    raw(ECOMMERCE)
+    assert unit == read_json(Path("raw/source.json"))["time_unit"]
+    kept, rest = cleaned(ECOMMERCE)
+    assert [(word, "bad_time") for word in words] == list(
+        zip(rest["events"]["time"], rest["events"]["rule"], strict=True)
+    )
+    assert set(kept["events"]["time"]) <= set(moments)
+
+
 def test_buckets_make_no_difference() -> None:
     """Many buckets set aside the same rows and keep the same as one, with ids shared across shoppers too."""
     table = shop(400)

@@ -310,6 +310,25 @@ def test_a_missing_number_may_be_a_word() -> None:
     assert {"DE", "NA"} == set(offers["land"])
 
 
+@pytest.mark.parametrize("path", ["mine.parquet", "mine.csv"])
+@pytest.mark.parametrize("kind", ["seconds", "iso"])
+def test_a_word_among_times_costs_its_row_alone(kind: str, path: str) -> None:
+    """Seconds since 1970 beside a word are still times; `now` is none, or windows would move from day to day."""
+    source = replace(WHOLE, path=path)
+    expected = made(whole(), WHOLE)[0]
+    table = whole().astype({"ts": "str"})
+    if kind == "iso":
+        table["ts"] = pd.to_datetime(whole()["ts"], unit="s", utc=True).map(lambda t: t.isoformat())
+    words = ["unknown", "now", "today"]
+    table.loc[:2, "ts"] = words
+    save(table, Path(path))
+    kept, rest = cleaned({"offers": own_offers.read(source)}, source, Clean())
+    assert [(word, "bad_time") for word in words] == list(
+        zip(rest["offers"]["time"], rest["offers"]["rule"], strict=True)
+    )
+    assert expected["time"].tolist()[3:] == kept["offers"]["time"].tolist()
+
+
 def test_cleaning_twice_changes_nothing() -> None:
     """The clean table of offers stays as it is, and every row is counted once."""
     table = whole()
@@ -346,6 +365,14 @@ def test_cleaning_twice_changes_nothing() -> None:
         (plain().assign(price=-1.0), PLAIN, r"all 400 rows were rejected: price_not_positive 400, "
          r"e\.g\. column 'price' \(source\.columns\.price\) holds '-1\.0'; mend the table"),
         (plain().assign(price=np.nan), PLAIN, r"missing_price 400, e\.g\. column 'price' .* holds nothing; mend"),
+        (
+            plain().assign(when=np.inf), replace(PLAIN, columns=Roles(time="when")),
+            r"column 'when' must hold times \(source.columns.time\), but inf is none; use",
+        ),
+        (
+            plain().assign(price=pd.Timestamp("2026-03-02")), PLAIN,
+            r"'price' must hold numbers .*, e.g. 2026-03-02 00:00:00; convert",
+        ),
         (plain().assign(price=9.0), PLAIN, r"every offer was shown at the same price .* set source.rungs"),
         (
             plain().assign(bought=lambda t: 3 * t["bought"]), PLAIN,

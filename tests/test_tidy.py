@@ -35,7 +35,13 @@ def test_english_and_chinese_text() -> None:
         (1772445600, "2026-03-02 10:00"),
         (1772445600000, "2026-03-02 10:00"),
         (pd.Timestamp("2026-03-02 10:00", tz="Asia/Shanghai"), "2026-03-02 02:00"),
+        ("20260302T100000Z", "2026-03-02 10:00"),
+        ("1772445600", "2026-03-02 10:00"),
+        (" 1772445600.0 ", "2026-03-02 10:00"),
+        ("1772445600000", "2026-03-02 10:00"),
         ("yesterday", None),
+        ("now", None),
+        ("today", None),
     ],
 )
 def test_times_are_in_utc(written: object, expected: str | None) -> None:
@@ -44,6 +50,14 @@ def test_times_are_in_utc(written: object, expected: str | None) -> None:
     read = tidy.times(pd.Series([written]))
     assert str(read.dtype) == "datetime64[us, UTC]"
     assert [wanted] == read.tolist() or (expected is None and read.isna().all())
+
+
+def test_a_word_among_times_is_no_time() -> None:
+    """Neither the clock's time nor a reason to misread its neighbours, be they written or numbers."""
+    for kind in ("str", "object", "category"):
+        for written in ("1772445600", "2026-03-02T11:00:00+01:00"):
+            read = tidy.times(pd.Series([written, "now", None, "unknown"], dtype=kind))
+            assert [pd.Timestamp("2026-03-02 10:00", tz="UTC"), pd.NaT, pd.NaT, pd.NaT] == read.tolist()
 
 
 def test_keys_are_text() -> None:

@@ -6,6 +6,7 @@ import csv
 import importlib
 import re
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -112,7 +113,7 @@ def draft(source: EventsSource, folder: Path) -> int:
                 query = f"SELECT {_canonical(source, types, name)}, {rows} + row_number() OVER () AS row FROM {table}"
                 out = folder / f"part-{k:06d}.parquet"
                 rows += duck.execute(f"COPY ({query}) TO '{out}' (FORMAT parquet)").fetchall()[0][0]
-            except (duckdb.Error, OSError, EOFError, UnicodeError) as error:
+            except (duckdb.Error, OSError, EOFError, UnicodeError, zlib.error, csv.Error) as error:
                 raise InputError(
                     f"{address} cannot be read as {'Parquet' if name.lower().endswith(SUFFIXES[:2]) else 'CSV'}: "
                     f"{_first_line(error)}; save it again (CSV as UTF-8), or leave it out of source.path"
@@ -206,11 +207,13 @@ def _canonical(source: EventsSource, types: Mapping[str, str], name: str) -> str
 
 
 def _time(key: str, column: str, text: str, kind: str, numeric: bool) -> list[str]:
+    """Return a time's columns; words such as `now`, which would be another time each day, and infinity are none."""
+    digits = f"CASE WHEN regexp_matches({text}, '[0-9]') THEN {text} END"
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         moment, number = f"epoch_us(CAST({column} AS TIMESTAMPTZ))", "CAST(NULL AS DOUBLE)"
     else:
-        dated = f"CASE WHEN regexp_matches({text}, '[0-9]') THEN {text} END"  # DuckDB knows now, today and infinity
-        moment = "CAST(NULL AS BIGINT)" if numeric else f"epoch_us(TRY_CAST({dated} AS TIMESTAMPTZ))"
-        number = f"TRY_CAST({column if numeric else dated} AS DOUBLE)"
+        moment = "CAST(NULL AS BIGINT)" if numeric else f"epoch_us(TRY_CAST({digits} AS TIMESTAMPTZ))"
+        number = f"TRY_CAST({column if numeric else digits} AS DOUBLE)"
     lost = f"CASE WHEN {moment} IS NULL AND {number} IS NULL THEN {text} END"
+    number = f"CASE WHEN isfinite({number}) THEN {number} END"
     return [f"{moment} AS {key}_us", f"{number} AS {key}_number", f"{lost} AS {key}_text"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from pipelines.errors import InputError, nearest
+from pipelines.errors import InputError, nearest, shown
 from pipelines.sources import separated
 from pipelines.sources.separated import SEPARATORS
 from pipelines.tidy import numbers, present
@@ -60,5 +60,5 @@ def require_number(values: pd.Series, setting: str, path: Path) -> None:
     if len(known) and len(bad) > len(known) / 2:
         raise InputError(
             f"{path}: column {values.name!r} must hold numbers ({setting}), but {len(bad)} of {len(known)} values "
-            f"are none, e.g. {bad.iloc[0]!r}; convert the column, or name another with {setting}"
+            f"are none, e.g. {shown(bad.iloc[0])}; convert the column, or name another with {setting}"
         )

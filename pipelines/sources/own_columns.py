@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipelines import tidy
-from pipelines.errors import InputError
+from pipelines.errors import InputError, shown
 from pipelines.sources import OffersSource, external
 
 _NUMBER_KINDS = ("integer", "floating", "decimal", "mixed-integer-float")
@@ -86,8 +86,8 @@ def moments(values: pd.Series, path: Path) -> pd.Series:
     lost = values[read.isna() & there]
     if len(lost) > there.sum() / 2:
         raise InputError(
-            f"{path}: column {values.name!r} must hold times (source.columns.time), but {lost.iloc[0]!r} is none; use "
-            "ISO 8601 (2026-03-02T17:30:00Z) or seconds since 1970, or set source.columns.time to null"
+            f"{path}: column {values.name!r} must hold times (source.columns.time), but {shown(lost.iloc[0])} is none; "
+            "use ISO 8601 (2026-03-02T17:30:00Z) or seconds since 1970, or set source.columns.time to null"
         )
     return values.astype("str") if len(lost) else read
 
