@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipelines.errors import InputError
-from pipelines.sources import external
+from pipelines.sources import DecisionsSource, EventsSource, OffersSource, OnlineRetailSource, external
 
 pytestmark = pytest.mark.usefixtures("workplace")
 
@@ -82,6 +83,33 @@ def test_a_quote_that_is_never_closed_is_refused() -> None:
     rows = [*ROWS[:3], '3,1.5,1,"word', *ROWS[4:]]
     with pytest.raises(InputError, match=r"mine.csv cannot be read as csv: .*inside string starting at row"):
         read("visits,price,bought,note", *rows)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("damage", ["cut off", "overwritten"])
+def test_a_damaged_gzip_file_is_refused(kept: float, damage: str) -> None:
+    """Half a file, or one with other bytes in it, is told in one sentence."""
+    whole = gzip.compress("\n".join(["visits,price,bought,note", *ROWS * 2000]).encode())
+    end = int(len(whole) * kept)
+    Path("half.csv.gz").write_bytes(whole[:end] + (b"" if damage == "cut off" else b"\xff" * 20 + whole[end + 20 :]))
+    with pytest.raises(
+        InputError, match=r"^half.csv.gz cannot be read as csv: .*; save it again.*, or fix source.path$"
+    ):
+        external.read(Path("half.csv.gz"), "source.path")
+
+
+def test_a_folder_is_no_file() -> None:
+    """It is there, so it is not called missing."""
+    Path("parts.csv").mkdir()
+    with pytest.raises(InputError, match=r"^parts.csv is a folder: source.path must name one file in it"):
+        external.read(Path("parts.csv"), "source.path")
+
+
+@pytest.mark.parametrize("source", [OffersSource, EventsSource, OnlineRetailSource, DecisionsSource])
+def test_an_empty_path_is_refused(source: type[OffersSource]) -> None:
+    """It would be the current folder."""
+    with pytest.raises(InputError, match=r"^source.path is empty: name your file"):
+        source("any", path=" ")
 
 
 def test_texts_of_several_lines_are_kept() -> None:

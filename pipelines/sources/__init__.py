@@ -19,11 +19,13 @@ class Source:
     rungs: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a ladder that is none."""
+        """Refuse a path without a name, and a ladder that is none."""
         if strange := [rung for rung in self.rungs or () if not isfinite(rung)]:
             raise InputError(f"source.rungs={list(self.rungs or ())}: {strange[0]} is no rung; take it out")
         if self.rungs is not None and (len(self.rungs) < 2 or list(self.rungs) != sorted(set(self.rungs))):
             raise InputError(f"source.rungs={list(self.rungs)} must be at least two rising, distinct numbers")
+        if not str(getattr(self, "path", "data")).strip():
+            raise InputError("source.path is empty: name your file with it, or your folder of files")
         if self.rungs is not None and self.rungs[0] <= 0:
             raise InputError(f"source.rungs={list(self.rungs)} must be positive")
 

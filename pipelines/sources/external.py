@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -19,6 +21,8 @@ def read(path: Path, setting: str, text: Iterable[str] = (), where: str = "") ->
     In a CSV file the columns `text` stay text, so that identifiers keep their leading zeros; columns without a
     name (a saved row index) are dropped. `where` says how to get the file.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: {setting} must name one file in it (.parquet, .csv, .csv.gz or .tsv)")
     if not path.is_file():
         raise InputError(f"{path} is missing: {where or 'put your file there'}, or name another with {setting}")
     suffix = next((s.lower() for s in reversed(path.suffixes) if s.lower() != ".gz"), "")
@@ -29,7 +33,7 @@ def read(path: Path, setting: str, text: Iterable[str] = (), where: str = "") ->
             table = pd.read_parquet(path)
         else:
             raise InputError(f"{path}: {setting} must name a .parquet, .csv, .csv.gz or .tsv file")
-    except (ValueError, OSError) as error:  # also UnicodeDecodeError, and the parsers' own errors
+    except (ValueError, OSError, EOFError, zlib.error, csv.Error) as error:  # ValueError: also the parsers' own
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = " as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
         raise InputError(
