@@ -153,6 +153,31 @@ def test_what_gives_the_answer_away_is_left_out() -> None:
         assert f"Column {name!r} is left out" in said(info)
 
 
+@pytest.mark.parametrize("path", ["mine.parquet", "mine.csv"])
+def test_times_of_any_type_are_left_out(path: str) -> None:
+    """Days and times as text, dates, times of day and durations are no words; text that is not always a day is."""
+    moments = pd.date_range("2026-01-01", periods=40, freq="7h").repeat(10).to_series(index=range(400))
+    table = whole().assign(
+        day=moments.dt.strftime("%Y-%m-%d"),
+        moment=moments.dt.strftime("%Y-%m-%d %H:%M:%S+01:00").where(moments.index > 3),
+        date=moments.dt.date,
+        mixed=moments.dt.strftime("%Y-%m-%d").where(moments.index > 9, "never"),
+        gaps=moments.dt.strftime("%Y-%m-%d").where(moments.index > 9, "NA"),
+    )
+    if path == "mine.parquet":  # in CSV these two are words
+        table = table.assign(hour=moments.dt.time.where(moments.index > 3), lasted=moments - moments[0])
+    source = replace(WHOLE, path=path)
+    save(table, Path(path))
+    for stage in (ingest, clean, features):
+        stage.main(Config(source, Guardrails(), {}, ("gbm",), seed=7))
+    info = OffersInfo.read(Path("data/offers/offers.json"))
+    assert (("age",), ("segment", "member", "mixed")) == (info.numeric, info.categorical)
+    for name in {"day", "gaps", "moment", "date", "hour", "lasted"} & set(table):
+        assert f"Column {name!r} is left out: it holds times; give what matters of them as numbers" in said(info)
+    declared = replace(source, categorical=("day", "date"), personal=())
+    assert ("day", "date") == made(table, declared)[2].categorical
+
+
 def test_features_can_be_declared() -> None:
     """Declared columns are the features, in the declared type; the list price may be one of them."""
     source = replace(WHOLE, numeric=("rrp", "member"), categorical=("age",), personal=("age",))

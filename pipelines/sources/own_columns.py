@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from pipelines.sources import OffersSource, external
 
 _NUMBER_KINDS = ("integer", "floating", "decimal", "mixed-integer-float")
 _OUTCOMES = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+_DAY = r"\d{4}-\d{2}-\d{2}"  # what a date or time in ISO 8601 begins with
 _FEW_LOST = 0.02  # lost outcomes per offer of the rarer outcome: more of them would bend demand
 
 
@@ -29,12 +31,31 @@ def feature(values: pd.Series, source: OffersSource, path: Path) -> pd.Series:
         return readable(values, "source.numeric", path)
     if name not in (source.categorical or ()) and is_number(values):
         return tidy.numbers(values)
-    if pd.api.types.is_datetime64_any_dtype(values):
-        return tidy.times(values)
+    if name not in (source.categorical or ()) or values.dtype.kind in "mM":
+        values = _as_moments(values)
+    if values.dtype.kind in "mM":
+        return values
     known = values.dropna()
     if pd.api.types.is_bool_dtype(values) or (len(known) and known.map(lambda v: isinstance(v, bool)).all()):
         return values.map({True: "true", False: "false"}).astype("str")
     return tidy.labels(tidy.identifiers(values))
+
+
+def _as_moments(values: pd.Series) -> pd.Series:
+    """Return dates and times, of whatever type or as ISO 8601 text throughout, as such; any other column as it is."""
+    if values.dtype.kind == "m" or pd.api.types.is_numeric_dtype(values):
+        return values
+    kind = pd.api.types.infer_dtype(values, skipna=True)
+    if kind == "time":
+        return pd.to_timedelta(values.astype("str"), errors="coerce")
+    if kind == "timedelta":
+        return pd.to_timedelta(values)
+    if values.dtype.kind == "M" or kind in ("date", "datetime"):
+        return tidy.times(values)
+    distinct = pd.Series(values[tidy.present(values)].astype("str").unique(), dtype="str").str.strip()
+    if not len(distinct) or not re.match(_DAY, distinct.iloc[0]) or not distinct.str.match(_DAY).all():
+        return values
+    return tidy.times(values.astype("str")) if tidy.times(distinct).notna().all() else values
 
 
 def readable(values: pd.Series, setting: str, path: Path) -> pd.Series:

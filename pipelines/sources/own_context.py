@@ -109,7 +109,7 @@ def _unfit(table: pd.DataFrame, name: str, declared: bool) -> str:
     count = values.nunique(dropna=False)
     if count == 1:
         return "it has the same value in every row"
-    if pd.api.types.is_datetime64_any_dtype(values):
+    if values.dtype.kind in "mM":
         return "it holds times; give what matters of them as numbers, such as days since"
     for column, meaning in (("bought", "the outcome"), ("price", "the price shown"), ("multiplier", "the price shown")):
         if _says(values, table[column]):

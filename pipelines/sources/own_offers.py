@@ -139,7 +139,7 @@ def clean_rules(raw: pd.DataFrame, source: OffersSource) -> tuple[pd.DataFrame, 
             table[name] = tidy.numbers(values)
             unreadable |= table[name].isna() & tidy.present(values)
         else:
-            table[name] = values if values.dtype.kind in "fM" else tidy.labels(values)
+            table[name] = values if values.dtype.kind in "fmM" else tidy.labels(values)
     costed = "unit_cost" in parts and source.cost_share is None
     whole = [name for name in ("shopper_id", "item_id", "time") if name in parts]
     return table.assign(unreadable=unreadable), (
