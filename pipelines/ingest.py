@@ -82,6 +82,9 @@ def main(cfg: Config) -> None:
             if folder == TRUTH:
                 write_json(draft / "truth.json", {"known": bool(truth)})
     print(f"ingest {cfg.source.name}: " + ", ".join(f"{len(table):,} {name}" for name, table in raw.items()))
+    if isinstance(cfg.source, OffersSource):
+        for sentence in own_offers.doubts(raw["offers"], cfg.source):
+            print(f"ingest {cfg.source.name}: {sentence}")
 
 
 if __name__ == "__main__":

@@ -178,6 +178,40 @@ def test_times_of_any_type_are_left_out(path: str) -> None:
     assert ("day", "date") == made(table, declared)[2].categorical
 
 
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [
+        (["k.A.", *map(str, range(399))], "399 of 400 cells are numbers and 'k.A.' is none: empty such cells, or name"),
+        (
+            [f"{k % 7},5" for k in range(400)],
+            "400 of 400 cells are numbers (some with a decimal comma, such as '0,5'): write decimal points and name it",
+        ),
+        (
+            ["?", *("1.250,5" if k % 2 else "7" for k in range(399))],
+            "(some with a decimal comma, such as '1.250,5') and",
+        ),
+        ([str(k % 7) for k in range(400)], "400 of 400 cells are numbers: name it in source.numeric; source.cat"),
+        ([*["A4"] * 41, *map(str, range(359))], None),
+        ([*["A4"] * 41, *map(str, range(358)), "NA"], None),
+        ([*["A4"] * 40, *map(str, range(360))], "360 of 400 cells are numbers and 'A4' is none"),
+        ([None, "NA", *["7", "8"] * 199], "398 of 398 cells are numbers"),
+        (["a", "b"] * 200, None),
+    ],
+)
+def test_words_that_are_nearly_numbers_are_told(
+    cells: list[str | None], expected: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ingest and the assumptions name the column, an odd cell and the setting, unless its kind is declared."""
+    table = plain().assign(visits=pd.Series(cells, dtype="str"), seg=["a", "b"] * 200)
+    for source, told in ((PLAIN, expected), (replace(PLAIN, categorical=("visits", "seg")), None)):
+        assumed = said(made(table, source)[2])
+        ingest.main(Config(source, Guardrails(), {}, ("gbm",), seed=7))
+        for text in (assumed, capsys.readouterr().out):
+            assert ("Column 'visits' is read as words, though" in text) == (told is not None)
+            assert (told or "") in text
+            assert "Column 'seg' is read" not in text
+
+
 def test_features_can_be_declared() -> None:
     """Declared columns are the features, in the declared type; the list price may be one of them."""
     source = replace(WHOLE, numeric=("rrp", "member"), categorical=("age",), personal=("age",))

@@ -14,6 +14,8 @@ from pipelines.sources import OffersSource, external
 _NUMBER_KINDS = ("integer", "floating", "decimal", "mixed-integer-float")
 _OUTCOMES = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 _DAY = r"\d{4}-\d{2}-\d{2}"  # what a date or time in ISO 8601 begins with
+_NEARLY = 0.9  # a text column of which so large a share reads as numbers was probably meant to hold some
+_COMMA = r"[+-]?(\d+|\d{1,3}(\.\d{3})+),\d+"
 _FEW_LOST = 0.02  # lost outcomes per offer of the rarer outcome: more of them would bend demand
 
 
@@ -56,6 +58,30 @@ def _as_moments(values: pd.Series) -> pd.Series:
     if not len(distinct) or not re.match(_DAY, distinct.iloc[0]) or not distinct.str.match(_DAY).all():
         return values
     return tidy.times(values.astype("str")) if tidy.times(distinct).notna().all() else values
+
+
+def nearly_numbers(values: pd.Series) -> str:
+    """Return a sentence for a column of text that reads as numbers nearly throughout, else an empty text.
+
+    One odd cell among thousands, or decimal commas, would make a category of every number without a word.
+    """
+    if values.dtype.kind in "mMbiuf":
+        return ""
+    cells = values[tidy.present(values)].astype("str").str.strip()
+    comma = cells.str.fullmatch(_COMMA)
+    read = tidy.numbers(cells).notna() | comma
+    if cells.empty or read.mean() < _NEARLY:
+        return ""
+    said = f"Column {values.name!r} is read as words, though {read.sum():,} of {len(cells):,} cells are numbers"
+    if comma.any():
+        example, advice = cells[comma].iloc[0], "write decimal points and name it in source.numeric"
+        said += f" (some with a decimal comma, such as {example!r})"
+    elif read.all():
+        advice = "name it in source.numeric"
+    else:
+        advice = "empty such cells, or name it in source.numeric, which sets their rows aside"
+    odd = "" if read.all() else f" and {cells[~read].iloc[0]!r} is none"
+    return f"{said}{odd}: {advice}; source.categorical keeps the words."
 
 
 def readable(values: pd.Series, setting: str, path: Path) -> pd.Series:

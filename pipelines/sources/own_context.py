@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipelines import ladder, tidy
 from pipelines.errors import InputError
 from pipelines.sources import EventsSource, OffersSource
-from pipelines.sources.own_offers import roles
+from pipelines.sources.own_offers import doubts, roles
 from pipelines.tables import OFFERS, UTC, OffersInfo
 
 _GROUNDS = ("instrument", "randomised")  # what a price's own effect can be told by; never features
@@ -62,6 +62,7 @@ def offers(source: OffersSource, clean: pd.DataFrame) -> tuple[pd.DataFrame, pd.
             *(ladder.merging(len(rungs), told_chances, unsummed) if merged else ()),
             *_grounds(table, source, told_chances and not unsummed),
             *left_out,
+            *doubts(clean, source),
         ),
     )
     off = table["rung"] < 0

@@ -125,6 +125,13 @@ def _candidates(table: pd.DataFrame, source: OffersSource, path: Path) -> list[s
     return chosen
 
 
+def doubts(table: pd.DataFrame, source: OffersSource) -> list[str]:
+    """Return a sentence for each column, raw or clean, that nobody declared and that is text but for numbers in it."""
+    declared = {*(source.numeric or ()), *(source.categorical or ())}
+    open_to = [name for name in table.columns if name not in RESERVED and name not in declared]
+    return [sentence for name in open_to if (sentence := own_columns.nearly_numbers(table[name]))]
+
+
 def clean_rules(raw: pd.DataFrame, source: OffersSource) -> tuple[pd.DataFrame, Sequence[Rule]]:
     """Return the raw offers with their types, and the rules that each must pass, in order."""
     parts = roles(source)
