@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pandera.pandas as pa
 
-from pipelines.errors import InputError
+from pipelines.errors import InputError, shown
 from pipelines.files import read_json, write_json
 
 KINDS = ("view", "search", "cart", "purchase", "review")
@@ -109,7 +109,7 @@ def check(table: pd.DataFrame, schema: pa.DataFrameSchema, where: str) -> pd.Dat
         found = len(error.failure_cases)
         raise InputError(
             f"{where}: table {schema.name!r}, column {column!r} breaks the rule {first['check']!r}, "
-            f"e.g. {first['failure_case']!r} ({found} problem{'s' * (found > 1)} in all); see docs/schema.md"
+            f"e.g. {shown(first['failure_case'])} ({found} problem{'s' * (found > 1)} in all); see docs/schema.md"
         ) from None
 
 

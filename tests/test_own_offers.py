@@ -539,6 +539,15 @@ def test_files_that_are_no_tables_are_refused() -> None:
         own_offers.read(replace(PLAIN, path="mine.csv"))
 
 
+def test_a_broken_schema_shows_the_cell_plainly() -> None:
+    """A number is shown as one, not as its type's spelling."""
+    offers = made(whole(), WHOLE)[0]
+    with pytest.raises(
+        InputError, match=r"column 'price' breaks the rule 'greater_than\(0\)', e.g. -1.0 \(1 problem in"
+    ):
+        check(offers.assign(price=offers["price"].where(offers["offer_id"] != "row-0000007", -1.0)), OFFERS, "features")
+
+
 @pytest.mark.parametrize(("table", "source"), [(plain(), PLAIN), (whole(), WHOLE)])
 def test_the_stages_hand_over(table: pd.DataFrame, source: OffersSource) -> None:
     """From file to windows: every row is in one window, the schema holds, and a second run gives the same bytes."""

@@ -30,8 +30,9 @@ def read(path: Path, separator: str, text: Iterable[str]) -> pd.DataFrame:
         raise InputError(f"{path}: column {min(repeated)!r} occurs twice; rename one of the two")
     if len(first) > len(header):  # pandas would lose cells, or name rows by them; of later rows it refuses such
         raise InputError(
-            f"{path}: the first row has {len(first)} cells, but the header names {len(header)} columns (a separator "
-            f"{separator!r} at the end of the lines?); give the header and every row as many cells"
+            f"{path}: the first row has {len(first)} cells, but the header, which begins with {header[0]!r}, names "
+            f"{len(header)} column(s) (a separator {separator!r} at the end of the lines, or a title above them?); "
+            "give the header and every row as many cells"
         )
     kinds = dict.fromkeys(text, "str")
     table = pd.read_csv(
