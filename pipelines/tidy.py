@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipelines.tables import UTC
 
-_NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a", "#na"})  # where a number is expected
+NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a", "#na"})  # where a number is expected
 _MILLISECONDS = 1e11  # an epoch time above it cannot be in seconds: that would be the year 5138
 _SINCE_1970 = r"\d{9,}(\.\d*)?"  # shorter digits, such as 20260302, are ISO 8601
 
@@ -48,7 +48,7 @@ def present(values: pd.Series) -> pd.Series[bool]:
     """
     if pd.api.types.is_numeric_dtype(values) or values.dtype.kind in "mM":
         return values.notna()
-    return values.notna() & ~values.astype("str").str.strip().str.lower().isin(_NOTHING)
+    return values.notna() & ~values.astype("str").str.strip().str.lower().isin(NOTHING)
 
 
 def times(values: pd.Series) -> pd.Series:

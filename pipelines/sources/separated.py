@@ -71,8 +71,11 @@ def _refuse_swallowed(table: pd.DataFrame, separator: str, path: Path) -> None:
         long = cells.str.contains(r"[\r\n]", na=False) & (cells.str.count(re.escape(separator)) >= breaks)
         numeric = [_holds_numbers(table[other]) for other in table.columns] if long.any() else []
         for row in np.flatnonzero(long):
-            beside = ["" if pd.isna(other) else str(other) for other in table.iloc[row]]
             lines = cells.iloc[row].splitlines()
+            marks = [line.count(separator) for line in lines]
+            if breaks not in marks[1:-1] and (marks[0] != breaks - place or marks[-1] < place):
+                continue  # as most texts; the rest of the row is looked up for the others alone
+            beside = ["" if pd.isna(other) else str(other) for other in table.iloc[row]]
             if swallowed := _swallowed(lines, place, beside, numeric, separator):
                 raise InputError(
                     f'{path}: in row {row + 1} below the header a quote (") is not closed: column {name!r} '
@@ -81,7 +84,7 @@ def _refuse_swallowed(table: pd.DataFrame, separator: str, path: Path) -> None:
 
 
 def _holds_numbers(values: pd.Series) -> bool:
-    known = values.dropna()
+    known = values[tidy.present(values)]
     return bool(len(known)) and bool(tidy.numbers(known).notna().mean() >= _NEARLY)
 
 
@@ -94,7 +97,7 @@ def _swallowed(lines: Sequence[str], place: int, beside: Sequence[str], numeric:
 
     def is_row(cells: Sequence[str]) -> bool:
         return len(cells) == len(numeric) and all(
-            not needed or not cell.strip() or pd.notna(pd.to_numeric(cell, errors="coerce"))
+            not needed or cell.strip().lower() in tidy.NOTHING or pd.notna(pd.to_numeric(cell, errors="coerce"))
             for cell, needed in zip(cells, numeric, strict=True)
         )
 
