@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipelines import clean, features, ingest
@@ -188,6 +190,23 @@ def test_a_word_is_no_time(unit: str) -> None:
         zip(rest["events"]["time"], rest["events"]["rule"], strict=True)
     )
     assert set(kept["events"]["time"]) <= set(moments)
+
+
+def test_a_number_that_is_none_does_not_change_the_unit() -> None:
+    """Seconds with a NaN or infinity among them, as Parquet may hold, are still seconds."""
+    table = shop(30)
+    moments = pd.to_datetime(table["event_time"].str.removesuffix(" UTC"), utc=True)
+    table["event_time"] = moments.dt.as_unit("s").astype("int64").astype("float64")
+    shown = table.index[table["event_type"] == "view"]
+    table.loc[shown[:2], "event_time"] = [np.nan, np.inf]
+    whole = pa.Table.from_pandas(table)
+    place = whole.schema.get_field_index("event_time")
+    times = pa.array(table["event_time"].to_numpy(), from_pandas=False)  # NaN, which is no empty cell
+    pq.write_table(whole.set_column(place, "event_time", times), "log.parquet")
+    source = replace(ECOMMERCE, path="log.parquet")
+    raw(source)
+    assert "seconds" == read_json(Path("raw/source.json"))["time_unit"]
+    assert ["bad_time"] * 2 == cleaned(source)[1]["events"]["rule"].tolist()
 
 
 def test_buckets_make_no_difference() -> None:
@@ -425,6 +444,19 @@ def test_one_category_is_not_told_as_none(table: pd.DataFrame, columns: EventCol
     told = [sentence for sentence in info.assumptions if "category" in sentence and "is left out" in sentence]
     names = ("category_views_by_shopper", "category_purchases_by_shopper", "category") if why else ()
     assert sorted(f"Feature {name!r} is left out: {why}." for name in names) == sorted(told)
+
+
+def test_a_missing_number_of_an_item_may_be_a_word() -> None:
+    """NA beside a cell that is broken costs no row; the broken one does."""
+    shop(30).to_csv("log.csv", index=False)
+    items = pd.DataFrame({"item_id": list(PRICES), "category": ["NA", "y", "y"], "min_price": ["NA", "ask", "2.0"]})
+    items = pd.concat([items, items.iloc[[2, 2]].assign(item_id=["d", "e"])]).assign(unit_cost=1.0)
+    items.to_csv("items.csv", index=False)
+    source = replace(ECOMMERCE, items="items.csv")
+    raw(source)
+    kept, rest = cleaned(source)
+    assert [("b", "not_a_number")] == list(zip(rest["items"]["item_id"], rest["items"]["rule"], strict=True))
+    assert ("NA", True) == (kept["items"]["category"][0], np.isnan(kept["items"]["min_price"][0]))
 
 
 def test_most_offers_keeps_whole_shoppers() -> None:

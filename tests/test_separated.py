@@ -80,18 +80,20 @@ def test_a_quote_that_swallows_rows_is_refused(opened: tuple[int, str], closed: 
 
 
 def test_a_quote_that_is_never_closed_is_refused() -> None:
-    """Up to the end of the file the parser itself sees it."""
+    """Up to the end of the file the parser itself sees it, or that the cell has no end."""
+    with pytest.raises(InputError, match=r"mine.csv cannot be read as csv: field larger than field limit"):
+        read("visits,price,bought,note", '0,0.0,0,"word', *ROWS * 20_000)
     rows = [*ROWS[:3], '3,1.5,1,"word', *ROWS[4:]]
     with pytest.raises(InputError, match=r"mine.csv cannot be read as csv: .*inside string starting at row"):
         read("visits,price,bought,note", *rows)
 
 
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
+@pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.99])
 @pytest.mark.parametrize("damage", ["cut off", "overwritten"])
 def test_a_damaged_gzip_file_is_refused(kept: float, damage: str) -> None:
     """Half a file, or one with other bytes in it, is told in one sentence."""
     whole = gzip.compress("\n".join(["visits,price,bought,note", *ROWS * 2000]).encode())
-    end = int(len(whole) * kept)
+    end = max(int(len(whole) * kept), 10)  # of which ten are the head of the file
     Path("half.csv.gz").write_bytes(whole[:end] + (b"" if damage == "cut off" else b"\xff" * 20 + whole[end + 20 :]))
     with pytest.raises(
         InputError, match=r"^half.csv.gz cannot be read as csv: .*; save it again.*, or fix source.path$"
