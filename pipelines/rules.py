@@ -101,20 +101,13 @@ def typed(raw: pd.DataFrame, schema: pa.DataFrameSchema, where: str) -> pd.DataF
         elif name.endswith("_id"):
             columns[name] = tidy.identifiers(raw[name])
         elif str(column.dtype).startswith("datetime"):
-            columns[name] = tidy.times(_dated(raw[name]))
+            columns[name] = tidy.times(raw[name])
         elif str(column.dtype) == "float64":
             columns[name] = tidy.numbers(raw[name])
             unreadable |= columns[name].isna() & raw[name].notna()
         else:
             columns[name] = (tidy.phrases if name in _PHRASES else tidy.labels)(raw[name])
     return pd.DataFrame(columns).assign(unreadable=unreadable)
-
-
-def _dated(values: pd.Series) -> pd.Series:
-    """Return times without the words among them: pandas takes "now" and "today" for the time of this run."""
-    if pd.api.types.is_numeric_dtype(values) or pd.api.types.is_datetime64_any_dtype(values):
-        return values
-    return values.where(values.astype("str").str.contains(r"\d", na=False))
 
 
 def _dtype(column: pa.Column) -> str:

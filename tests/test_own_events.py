@@ -263,7 +263,7 @@ def test_single_broken_cells_go_to_quarantine_as_they_came() -> None:
 
 
 @pytest.mark.parametrize("word", ["now", "Today", "tomorrow", "infinity", "epoch"])
-def test_a_word_is_no_time(word: str) -> None:
+def test_no_time_is_read_off_the_clock(word: str) -> None:
     """What DuckDB and pandas read off the clock would be another time at every run: it is set aside as it came."""
     table = shop(30).assign(joined="2019-01-01")
     table.loc[3, "event_time"] = word
