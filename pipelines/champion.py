@@ -101,7 +101,7 @@ def roll_back(listed: Manifest, why: str, hand: Hand) -> str:
         first = registry.find(listed)
         if known and first not in (None, alias):
             return go_to(listed, first, "rollback", why, hand)
-        named = "" if first is None else f" ({first} is the list price)"
+        named = "" if first in (None, alias) else f" ({first} is the list price)"
         raise InputError(
             f"{HISTORY} knows no champion of {model} before the one that prices now: name a version with --to{named}"
         )

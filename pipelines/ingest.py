@@ -64,6 +64,10 @@ def ingest_decisions(source: DecisionsSource) -> None:
     left_out = ", ".join(f"{name} {count:,}" for name, count in told["left_out"].items() if count) or "nothing"
     bought = told["outcomes"]["bought"]
     print(f"ingest {source.name}: {len(table):,} offers, {bought:,} bought; left out: {left_out}")
+    odd = {name: told["outcomes"][name] for name in ("early", "late", "unknown_quote") if told["outcomes"][name]}
+    if odd:
+        counts = ", ".join(f"{name} {count:,}" for name, count in odd.items())
+        print(f"  of {told['outcomes']['told']:,} outcomes these count for no offer: {counts} (docs/decisions.md)")
 
 
 def main(cfg: Config) -> None:

@@ -10,7 +10,9 @@ import pandas as pd
 
 from pipelines.tables import UTC
 
-NOTHING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a", "#na"})  # where a number is expected
+NOTHING = frozenset(
+    {"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a", "#na", "-nan", "#n/a n/a"}
+)  # where a number is expected
 _MILLISECONDS = 1e11  # an epoch time above it cannot be in seconds: that would be the year 5138
 _SINCE_1970 = r"\d{9,}(\.\d*)?"  # shorter digits, such as 20260302, are ISO 8601
 

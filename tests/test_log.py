@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -242,8 +244,7 @@ def test_a_folder_that_cannot_be_made_fails_no_quote(tmp_path: Path, caplog: pyt
     place = tmp_path / "log"
     place.write_text("in the way")
     log = Log(place, "decisions", "0", QUICK)
-    assert until(lambda: log.state().failing is not None)
-    assert "which this user may write to" in caplog.text
+    assert until(lambda: "which this user may write to" in caplog.text)
     assert not log.append({"n": 0}).wait(5)
     assert 1 == log.state().lost
     assert f"{place} cannot be written" in (log.state().failing or "")
@@ -254,8 +255,8 @@ def test_a_folder_that_cannot_be_made_fails_no_quote(tmp_path: Path, caplog: pyt
     assert [{"n": 1}] == records(place)
 
 
-def test_a_segment_without_a_record_is_taken_away(tmp_path: Path) -> None:
-    """What was opened to see whether it can be written leaves nothing."""
+def test_what_looks_whether_a_folder_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """A log without a record has no segment."""
     place = tmp_path / "log"
     place.write_text("in the way")
     log = Log(place, "decisions", "0", QUICK)
@@ -264,6 +265,46 @@ def test_a_segment_without_a_record_is_taken_away(tmp_path: Path) -> None:
     assert until(lambda: log.state().failing is None)
     log.close()
     assert [] == list(place.iterdir())
+
+
+def test_a_log_is_not_well_because_a_segment_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where records themselves fail, only one that is kept says that all is well again."""
+
+    def failing(segment: Segment, rows: list[bytes]) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Segment, "append", failing)
+        log = Log(tmp_path, "decisions", "0", QUICK)
+        assert not log.append({"n": 0}).wait(5)
+        assert not until(lambda: log.state().failing is None, seconds=10 * QUICK.retry_seconds)
+    assert until(lambda: log.append({"n": 1}).wait(5))
+    assert log.state().failing is None
+    log.close()
+
+
+def test_room_is_looked_for_as_it_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a full disk a log is well again once as many bytes as failed have room, and not before."""
+    room, asked = [0], []
+
+    def full(segment: Segment, rows: list[bytes]) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    def looked(log: Log, size: int) -> None:
+        asked.append(size)
+        if size > room[0]:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(Segment, "append", full)
+    log = Log(tmp_path, "decisions", "0", QUICK)
+    assert not log.append({"text": "x" * 500_000}).wait(5)
+    monkeypatch.setattr(Log, "_room", looked)
+    assert until(lambda: len(asked) > 2)
+    assert log.state().failing is not None
+    assert min(asked) > 500_000
+    room[0] = 1_000_000
+    assert until(lambda: log.state().failing is None)
+    log.close()
 
 
 def test_a_disk_that_does_not_answer_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

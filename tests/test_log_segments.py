@@ -106,8 +106,11 @@ def test_one_that_somebody_reads_is_sealed_the_next_time(tmp_path: Path, monkeyp
         reader.execute("SELECT count(*) FROM batch").fetchone()
         recover(tmp_path)
         assert read.exists()
+        assert [read] == log_segments.left_behind(tmp_path)  # and its records can be learned from all the same
+        assert 12 == len(lines(read))
         assert 12 == len(lines(other.with_suffix(SEALED)))
     recover(tmp_path)
+    assert [] == log_segments.left_behind(tmp_path)
     assert 12 == len(lines(read.with_suffix(SEALED)))
 
 

@@ -212,6 +212,34 @@ def test_words_that_are_nearly_numbers_are_told(
             assert "Column 'seg' is read" not in text
 
 
+@pytest.mark.parametrize("nothing", ["NA", "none", 0, None])
+def test_what_only_buyers_have_is_left_out(nothing: object) -> None:
+    """Whatever stands in its place for the others, and however its values differ."""
+    table = whole().assign(
+        receipt=lambda t: np.where(t["sold"], [f"r{n}" for n in range(400)], np.array(nothing, object))
+    )
+    source = replace(WHOLE, path="mine.csv")
+    assert "Column 'receipt' is left out" in said(made(table.assign(user="u" + table["user"].astype("str")), source)[2])
+
+
+def test_an_honest_number_is_no_answer() -> None:
+    """Neither one that is told twice, nor one of a shopper or a session, whose rows have one outcome by chance."""
+    rng = np.random.default_rng(5)
+    table = whole(1_000).assign(income=rng.random(1_000))
+    alone = replace(WHOLE, columns=replace(WHOLE.columns, shopper=None, time=None, propensity=None))
+    twice = table.loc[rng.integers(0, 1_000, 2_000)].drop(columns=["user", "ts", "p"])
+    assert "income" in made(twice, alone)[2].numeric
+    visits = table.loc[np.repeat(np.arange(1_000), 3)].assign(
+        ts=1_772_445_600 + np.arange(3_000) * 60, user=np.repeat(np.arange(1_000), 3)
+    )
+    assert "income" in made(visits, WHOLE)[2].numeric
+    label = table.assign(courier=np.where(table["sold"], "van", "bike"))
+    named = replace(WHOLE, categorical=("courier", "segment"), numeric=("age",))
+    assert "Column 'courier' is left out" in said(made(label, named)[2])  # it says the same as the outcome, row for row
+    paid = table.assign(revenue=table["paid"] * table["sold"])
+    assert "revenue" in made(paid, replace(WHOLE, numeric=("revenue", "age"), categorical=("segment",)))[2].numeric
+
+
 def test_features_can_be_declared() -> None:
     """Declared columns are the features, in the declared type; the list price may be one of them."""
     source = replace(WHOLE, numeric=("rrp", "member"), categorical=("age",), personal=("age",))

@@ -81,7 +81,7 @@ def test_a_quote_that_swallows_rows_is_refused(opened: tuple[int, str], closed: 
 
 def test_a_quote_that_is_never_closed_is_refused() -> None:
     """Up to the end of the file the parser itself sees it, or that the cell has no end."""
-    with pytest.raises(InputError, match=r"mine.csv cannot be read as csv: field larger than field limit"):
+    with pytest.raises(InputError, match=r"mine.csv cannot be read as csv: .*EOF inside string starting at row 1"):
         read("visits,price,bought,note", '0,0.0,0,"word', *ROWS * 20_000)
     rows = [*ROWS[:3], '3,1.5,1,"word', *ROWS[4:]]
     with pytest.raises(InputError, match=r"mine.csv cannot be read as csv: .*inside string starting at row"):

@@ -48,6 +48,7 @@ def test_refusals(environment: dict[str, str], told: str) -> None:
 def test_a_switch_in_the_environment_means_what_it_says(text: str, meant: bool) -> None:
     """However it is spelled; and variables that a cluster sets for a service of this name are none of ours."""
     environment = {"PRICEWRIGHT_UNSIGNED": text, "PRICEWRIGHT_POLICY": "p", "PRICEWRIGHT_SERVICE_PORT": "80"}
+    environment["PRICEWRIGHT_PORT"] = "tcp://10.0.0.1:8000"
     assert meant is read([], environment).unsigned
 
 

@@ -174,12 +174,12 @@ class FromState:
         return row | {n: v for n in _NUMBERS if _is_number(v := get(n))}
 
     def _unkept(self, why: str) -> Problem:
-        self._worry(why)
+        self._worry(why, "events are not taken")
         return Problem(503, "events cannot be kept now; send them again", headers={"Retry-After": "1"})
 
-    def _worry(self, why: str) -> None:
+    def _worry(self, why: str, so: str = "list prices are quoted where a context is needed") -> None:
         if why != self.trouble:
-            _log.warning("feature state: %s; list prices are quoted where a context is needed", why)
+            _log.warning("feature state: %s; %s", why, so)
         self.trouble = why
 
     def _look(self, now: float) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import math
 import sqlite3
 import threading
 import time
@@ -34,7 +35,10 @@ from pipelines.serving.log_settings import LogSettings, LogState
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 _MOST_UNSEALED = 8  # segments that cannot be sealed; no more are begun before one can
+_BEGINNING = 64 * 1024  # bytes that a segment takes before its first record, and some more
+_RECOVERY = 60.0  # seconds
 _FAILURES = (sqlite3.Error, OSError)
+_NO_FOLDER = (PermissionError, NotADirectoryError, FileExistsError, FileNotFoundError)
 _logger = logging.getLogger(__name__)
 
 
@@ -57,6 +61,8 @@ class Log:
         self._busy = Group.over(False)  # the group that is being written
         self._failing: str | None = None
         self._retry_at = self._seal_at = 0.0  # when to try again; 0: the last time it went well
+        self._recover_at = math.inf  # when to try again to seal what dead writers left
+        self._needed = 0  # bytes, where whether they can be written again is looked for without a record
         self._unsynced = False
         self._threads = [
             threading.Thread(target=run, name=f"{kind}-{run.__name__.strip('_')}", daemon=True)
@@ -147,8 +153,8 @@ class Log:
                     self._busy = group
             if group.rows:
                 self._write(group)
-            elif self._failing is not None and not stopping:
-                self._write(Group.over(False))  # nothing: to know soon that all is well again
+            elif self._needed and time.monotonic() >= self._retry_at:
+                self._probe()
             self._retire(stopping)
             if stopping:
                 return
@@ -158,15 +164,17 @@ class Log:
             self._append(group.rows)
         except Exception as error:  # whatever it is, quotes go on
             self._lost += len(group.rows)
+            # what opening a segment asks for, or room, can be looked for without a record; the rest shows with the next
+            opening = self._segment is None and len(self._retired) < _MOST_UNSEALED
+            self._needed = sum(map(len, group.rows)) + _BEGINNING if opening or _is_full(error) else 0
             self._degrade(error)
             kept = False
         else:
             self._acknowledged += len(group.rows)
             if self._failing is not None:
                 _logger.warning("%s are logged again; %d were lost in all", self.kind, self._lost)
-            self._failing, self._unsynced, kept = None, True, True
-        if group.rows:
-            group.finish(kept)
+            self._failing, self._needed, self._unsynced, kept = None, 0, True, True
+        group.finish(kept)
 
     def _append(self, rows: list[bytes]) -> None:
         if self._segment is None:
@@ -175,8 +183,7 @@ class Log:
             self._segment = Segment(self.folder, self.kind, self.worker, self.settings.sync == "each")
         for digest in self._policies.keys() - self._segment.policies:
             self._segment.introduce(digest, self._policies[digest])
-        if rows:
-            self._segment.append(rows)
+        self._segment.append(rows)
 
     def _degrade(self, error: Exception) -> None:
         """Leave the segment, whose file may be what fails, and say so once."""
@@ -192,9 +199,29 @@ class Log:
     def _fail(self, error: Exception) -> None:
         if self._failing is None:
             self._failing = f"{self.folder} cannot be written ({error})"
-            full = getattr(error, "errno", None) == errno.ENOSPC or "full" in str(error)
-            todo = "make room there" if full else "see to it that it is a folder which this user may write to"
-            _logger.error("%s are not logged: %s. Quotes go on; %s", self.kind, self._failing, todo)
+            todo = ""
+            if _is_full(error):
+                todo = "; make room there"
+            elif isinstance(error, _NO_FOLDER) or "unable to open" in str(error):
+                todo = "; see to it that it is a folder which this user may write to"
+            _logger.error("%s are not logged: %s. Quotes go on%s", self.kind, self._failing, todo)
+
+    def _probe(self) -> None:
+        """See without a record whether what failed would go well now: as many bytes, in a file that goes at once."""
+        try:
+            self._room(self._needed)
+        except OSError:
+            self._retry_at = time.monotonic() + self.settings.retry_seconds
+        else:
+            _logger.warning("%s can be logged again; %d were lost in all", self.kind, self._lost)
+            self._failing, self._needed = None, 0
+
+    def _room(self, size: int) -> None:
+        """Raise OSError where the folder cannot be made, or does not take so many bytes."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=self.folder) as file:
+            file.write(bytes(size))
+            file.flush()
 
     def _retire(self, stopping: bool) -> None:
         """Hand a segment that is large or old enough to the keeper, who seals it."""
@@ -203,9 +230,6 @@ class Log:
             return
         if stopping or self._is_old(segment) or segment.size >= self.settings.segment_bytes:
             self._segment = None
-            if segment.empty:
-                segment.discard()
-                return
             self._retired.append(segment)
             self._due.set()
 
@@ -222,24 +246,28 @@ class Log:
             if self._unsynced and self.settings.sync == "interval":
                 self._sync()
             old = (segment := self._segment) is not None and self._is_old(segment)
-            if old or (self._failing is not None and time.monotonic() >= self._retry_at):
+            if old or (self._needed and time.monotonic() >= self._retry_at):
                 self._wake.set()
+            if time.monotonic() >= self._recover_at:
+                self._recover()
             self._seal()
         self._threads[0].join()
         self._seal_at = 0.0
         self._seal()
 
     def _recover(self) -> None:
+        left = True
         with suppress(*_FAILURES):
             self._torn += segments.recover(self.folder)
+            left = bool(segments.left_behind(self.folder))
+        self._recover_at = time.monotonic() + _RECOVERY if left else math.inf
 
     def _look(self) -> None:
         """Say at once, and not with the first quote that is lost, that the folder cannot be written."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=self.folder):
-                pass
+            self._room(_BEGINNING)
         except OSError as error:
+            self._needed = _BEGINNING
             self._fail(error)
 
     def _sync(self) -> None:
@@ -261,3 +289,7 @@ class Log:
                 continue
             self._retired.remove(segment)
             self._sealed, self._seal_at = self._sealed + 1, 0.0
+
+
+def _is_full(error: Exception) -> bool:
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or "full" in str(error)

@@ -189,6 +189,20 @@ def recover(folder: Path) -> int:
     return torn
 
 
+def left_behind(folder: Path) -> list[Path]:
+    """Return the segments that dead writers left and that could not be sealed yet; they can be read as they are."""
+    found = []
+    for path in sorted(folder.glob(f"*{OPEN}")):
+        try:
+            with _held(path):
+                found.append(path)
+        except BlockingIOError:  # its writer lives
+            continue
+        except OSError:  # nobody can tell here, as in a folder that may only be read
+            found.append(path)
+    return found
+
+
 def _set_aside(path: Path, whole: int) -> int:
     """Copy what follows the first `whole` frames of the write-ahead log into `.torn`; return its bytes."""
     log = _beside(path, "-wal")

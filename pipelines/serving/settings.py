@@ -135,9 +135,11 @@ def read(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     for name, kind in _INTERNAL.items():
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     given = vars(parser.parse_args(arguments))
-    known = [f"PRICEWRIGHT_{name.upper()}" for name in (*_OPTIONS, *_SWITCHES)]
-    for name in environment.keys() - {*known, *_OTHERS}:
-        # only what looks like one of them: a cluster sets variables of its own for a service of this name
+    # a cluster sets the port of a service of this name, as an address
+    environment = {name: value for name, value in environment.items() if not value.startswith(("tcp://", "udp://"))}
+    known = [*(f"PRICEWRIGHT_{name.upper()}" for name in (*_OPTIONS, *_SWITCHES)), *_OTHERS]
+    for name in environment.keys() - {*known}:
+        # only what looks like one of them, for a cluster sets more variables that begin so
         if name.startswith("PRICEWRIGHT_") and (close := get_close_matches(name, known, n=1, cutoff=0.93)):
             raise InputError(f"{name} is no setting: did you mean {close[0]}?")
     for name, (kind, _) in _OPTIONS.items():

@@ -52,7 +52,8 @@ class Logged:
 def read(folder: Path, unsealed: bool = False) -> Logged:
     """Return what the sealed segments of `folder` hold; `unsealed`: also what was written since, of live writers.
 
-    What writers that died have left is sealed first. Raises InputError where there is no log.
+    What writers that died have left is sealed first, or read as it is where somebody has a hand on it. Raises
+    InputError where there is no log.
     """
     if not folder.is_dir():
         raise InputError(f"{folder} is missing: the endpoint writes it; name another with source.path")
@@ -72,8 +73,8 @@ def read(folder: Path, unsealed: bool = False) -> Logged:
 
 def _contents(folder: Path, unsealed: bool) -> Iterator[tuple[str, segments.Content]]:
     """Give the kind and content of every segment, in the order in which they were begun."""
-    ends = (segments.SEALED, segments.OPEN) if unsealed else (segments.SEALED,)
-    for path in sorted(path for end in ends for path in folder.glob(f"*{end}")):
+    begun = folder.glob(f"*{segments.OPEN}") if unsealed else segments.left_behind(folder)
+    for path in sorted((*folder.glob(f"*{segments.SEALED}"), *begun)):
         kind = path.name.split("-")[0]
         if kind not in _TYPES:
             raise InputError(f"{path} is no segment of a decision log: move it away")

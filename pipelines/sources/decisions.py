@@ -6,6 +6,7 @@ absence would make the youngest offers look bought. What is left out is counted,
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -81,7 +82,9 @@ def _as_of(logged: Logged, source: DecisionsSource) -> float:
     """Return the time up to which things are known, in seconds: the one set, else the newest that was logged."""
     if source.as_of is not None:
         return datetime.fromisoformat(source.as_of).timestamp()
-    return float(max(logged.decisions["time"].max(), logged.outcomes["time"].max(), key=np.nan_to_num))
+    # an outcome's time is its caller's, whose clock may be ahead; a decision's is the endpoint's own
+    outcome = min(logged.outcomes["time"].max(), time.time(), key=np.nan_to_num)
+    return float(max(logged.decisions["time"].max(), outcome, key=np.nan_to_num))
 
 
 def _shown(decisions: pd.DataFrame, policies: Mapping[str, Any], mature: float) -> tuple[pd.DataFrame, dict[str, int]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from pipelines import ladder, tidy
 from pipelines.errors import InputError
@@ -94,7 +93,8 @@ def _context(table: pd.DataFrame, source: OffersSource) -> tuple[list[str], list
     if (listed := roles(source).get("list_price")) and listed in (source.numeric or ()):
         names.insert(0, "list_price")
     for name in names:
-        reason = _unfit(table, name, name in (source.categorical or ()))
+        word = name in (source.categorical or ())
+        reason = _unfit(table, name, word, named=word or name in (source.numeric or ()))
         if reason:
             left_out.append(f"Column {name!r} is left out: {reason}.")
         elif pd.api.types.is_numeric_dtype(table[name]):
@@ -104,8 +104,8 @@ def _context(table: pd.DataFrame, source: OffersSource) -> tuple[list[str], list
     return numeric, categorical, left_out
 
 
-def _unfit(table: pd.DataFrame, name: str, declared: bool) -> str:
-    """Return why a column cannot be context, or an empty text."""
+def _unfit(table: pd.DataFrame, name: str, declared: bool, named: bool) -> str:
+    """Return why a column cannot be context, or an empty text; declared: as words, named: as words or numbers."""
     values = table[name]
     count = values.nunique(dropna=False)
     if count == 1:
@@ -115,7 +115,7 @@ def _unfit(table: pd.DataFrame, name: str, declared: bool) -> str:
     for column, meaning in (("bought", "the outcome"), ("price", "the price shown"), ("multiplier", "the price shown")):
         if _says(values, table[column]):
             return f"it says the same as {meaning} ({column})"
-    if gives_away(values, table["bought"].to_numpy(int)):
+    if not named and gives_away(table, name):
         return "each of its values has one outcome, as what is known only afterwards does"
     if name == "list_price" or pd.api.types.is_numeric_dtype(values) or declared or len(table) < _FEW_ROWS:
         return ""
@@ -132,20 +132,23 @@ def _says(values: pd.Series, told: pd.Series) -> bool:
     return kinds == int(right.max()) + 1 == pairs and 1 < kinds <= len(values) / 2
 
 
-def gives_away(values: pd.Series, bought: NDArray[np.int64]) -> bool:
-    """Return whether the outcome can be read off a column: no value that occurs again has both outcomes.
+def gives_away(table: pd.DataFrame, name: str) -> bool:
+    """Return whether the outcome can be read off a column: no value that several shoppers share has both outcomes.
 
-    At least `_BUYERS` purchases must speak for it, and as many offers without one. A column that is filled for buyers
-    alone, or for all others, is one as well, however its values differ.
+    At least `_BUYERS` purchases must speak for it, and as many offers without one; the same row twice counts once. A
+    column that is filled for buyers alone, or for all others, is one as well, and one in which all others share a value
+    that no buyer has.
     """
+    once = table.drop_duplicates([column for column in table if column not in ("offer_id", "shopper_id", "time")])
+    values, bought = once[name], once["bought"].to_numpy(int)
     if min(bought.sum(), len(bought) - bought.sum()) < _BUYERS:
         return False
-    missing = values.isna().to_numpy()
-    if np.array_equal(missing, bought == 0) or np.array_equal(missing, bought == 1):
-        return True
-    kinds = pd.factorize(values, use_na_sentinel=False)[0]
-    rows, sold = np.bincount(kinds), np.bincount(kinds, bought)
-    rows, sold = rows[rows > 1], sold[rows > 1]
+    kinds = pd.factorize(values.where(tidy.present(values)), use_na_sentinel=False)[0]
+    for one, other in ((kinds[bought == 0], kinds[bought == 1]), (kinds[bought == 1], kinds[bought == 0])):
+        if (one == one[0]).all() and one[0] not in other:
+            return True
+    shoppers = pd.Series(pd.factorize(once["shopper_id"])[0]).groupby(kinds).nunique().to_numpy()
+    rows, sold = np.bincount(kinds)[shoppers > 1], np.bincount(kinds, bought)[shoppers > 1]
     one_sided = (sold == 0) | (sold == rows)
     return bool(one_sided.all()) and min(sold.sum(), (rows - sold).sum()) >= _BUYERS
 

@@ -14,6 +14,7 @@ import pandas as pd
 from pipelines import tidy
 from pipelines.errors import InputError
 
+csv.field_size_limit(2**31 - 1)  # a review may be long, and pandas reads any
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _NEARLY = 0.9  # a column of which so large a share reads as numbers holds numbers, but for what a quote swallowed
 
@@ -78,8 +79,9 @@ def _refuse_swallowed(table: pd.DataFrame, separator: str, path: Path) -> None:
             beside = ["" if pd.isna(other) else str(other) for other in table.iloc[row]]
             if swallowed := _swallowed(lines, place, beside, numeric, separator):
                 raise InputError(
-                    f'{path}: in row {row + 1} below the header a quote (") is not closed: column {name!r} '
-                    f"goes on over {swallowed:,} further row(s); close the quote, delete it, or save the file again"
+                    f'{path}: in row {row + 1} below the header a quote (") is not closed, or so it looks: column '
+                    f"{name!r} goes on over {swallowed:,} further row(s); close the quote or delete it, and where that "
+                    "text is as it should be, save the table as Parquet"
                 )
 
 

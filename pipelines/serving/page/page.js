@@ -54,7 +54,10 @@ function numberField(field) {
   box.addEventListener("input", () => { slider.classList.toggle("unset", box.value === ""); if (box.value !== "") slider.value = box.value; soon(); });
   // nothing is priced without a cost, unless the policy knows its share: then begin with half of the list price
   const costs = field.name === "unit_cost" && manifest.terms.cost_share === null;
-  if (costs) { const [least, most] = range(manifest.inputs.find((f) => f.name === "list_price")); slider.value = (least + most) / 4; }
+  if (costs) {
+    const rungs = manifest.terms.ladder, [least, most] = range(manifest.inputs.find((f) => f.name === "list_price"));
+    slider.value = (manifest.listed ? (least + most) / 2 : rungs[Math.floor(rungs.length / 2)]) / 2;
+  }
   if (costs || field.name === "list_price") { box.value = rounded(slider.value); slider.classList.remove("unset"); }
   return made("div", { className: "field" }, title(field, id), slider, box);
 }
