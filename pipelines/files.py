@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -34,13 +35,25 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(folder: Path) -> Iterator[Path]:
-    """Give an empty folder to work in, gone when the block ends; what a killed run left under its name goes first."""
-    _remove(folder)
-    folder.mkdir(parents=True)
+    """Give an empty folder to work in, gone when the block ends; what a killed run left under its name goes first.
+
+    Raises InputError while another run works there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = os.open(folder, os.O_RDONLY)
     try:
-        yield folder
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{folder} is in use: another run of this stage works there; wait until it ends") from None
+        try:
+            for left in folder.iterdir():
+                _remove(left)
+            yield folder
+        finally:
+            _remove(folder)
     finally:
-        _remove(folder)
+        os.close(lock)
 
 
 def _remove(path: Path) -> None:

@@ -124,3 +124,13 @@ def test_a_scratch_folder_is_empty_and_gone_at_the_end(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), scratch(tmp_path / "data/.work"):
         raise ZeroDivisionError
     assert [] == list((tmp_path / "data").iterdir())
+
+
+def test_a_scratch_folder_has_one_run_at_a_time(tmp_path: Path) -> None:
+    """A second one is told to wait, and takes nothing away."""
+    with scratch(tmp_path / ".work") as folder:
+        (folder / "draft").write_text("mine")
+        with pytest.raises(InputError, match="is in use: another run"), scratch(tmp_path / ".work"):
+            pass
+        assert "mine" == (folder / "draft").read_text()
+    assert not folder.exists()
