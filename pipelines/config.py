@@ -10,7 +10,6 @@ import dataclasses
 import importlib
 import re
 import sys
-import types
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from pipelines.errors import InputError, nearest
 from pipelines.pricing import Guardrails
 from pipelines.quality_limits import Quality
 from pipelines.sources import SOURCES, Source
+from pipelines.typed import example, one_line, refuse_unknown, section, typed
 
 CONF = Path("conf")
 ENSEMBLE = "ensemble"  # the contender that averages the candidates
@@ -183,7 +183,7 @@ def load(overrides: Sequence[str] = (), conf: Path = CONF) -> Config:
 def family(settings: DictConfig | dict[str, Any], where: str = "model") -> Any:
     """Return the module of `pipelines.candidates` that a candidate's settings belong to."""
     known = sorted(p.stem for p in Path(__file__).parent.glob("candidates/[a-z]*.py"))
-    name = _section(settings, where).get("family")
+    name = section(settings, where).get("family")
     if name not in known:
         raise InputError(f"conf: {where}.family {name!r} does not exist{nearest(str(name), known)}")
     return importlib.import_module(f"pipelines.candidates.{name}")
@@ -201,7 +201,7 @@ def _compose(overrides: list[str], conf: Path) -> DictConfig:
         raise InputError(f"{conf / 'config.yaml'} does not name {', '.join(absent)}")
     listed = OmegaConf.select(plain, "candidates") or []
     if not isinstance(listed, ListConfig):
-        raise InputError(f"{conf / 'config.yaml'}: candidates must be a list, e.g. [{_first(listed)}]")
+        raise InputError(f"{conf / 'config.yaml'}: candidates must be a list, e.g. [{example(listed)}]")
     names = [str(c) for c in listed]
     for group, name in [*choice.items(), *(("model", n) for n in names)]:
         _exists(conf, group, str(name))
@@ -220,7 +220,7 @@ def _compose(overrides: list[str], conf: Path) -> DictConfig:
             cfg = compose("config", overrides=[*defaults, *(_addable(text) for text in rest)])
         OmegaConf.resolve(cfg)
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        raise InputError(f"{conf}: {_one_line(error)}") from error
+        raise InputError(f"{conf}: {one_line(error)}") from error
     OmegaConf.set_struct(cfg, False)
     cfg.experiment = str(choice["experiment"])
     for group in ("source", "features", "engine"):
@@ -238,20 +238,10 @@ def _settings(file: Path) -> DictConfig:
             f"{file} is not UTF-8 (line {line}, perhaps a letter such as ä or é): save it as UTF-8"
         ) from None
     except Exception as error:
-        raise InputError(f"{file} is not valid YAML: {_one_line(error)}") from error
+        raise InputError(f"{file} is not valid YAML: {one_line(error)}") from error
     if not isinstance(plain, DictConfig):
         raise InputError(f"{file} must hold settings (key: value), not a list; take the dashes out")
     return plain
-
-
-def _first(values: Any) -> str:
-    """Return an example for a list that is wanted where `values` stands: the one value, or a word for it."""
-    return "x" if values is None or isinstance(values, dict | DictConfig) else str(values)
-
-
-def _one_line(error: Exception) -> str:
-    key = getattr(error, "full_key", None)
-    return " ".join(f"{key}: {error}".split()) if key else " ".join(str(error).split())
 
 
 def _addable(override: str) -> str:
@@ -272,10 +262,10 @@ def _checked(cfg: DictConfig, conf: Path) -> Config:
     _refuse_experiment_of_another_source(cfg, conf, kind)
     model = {
         str(name): typed(family(s, f"model.{name}").Settings, s, f"model.{name}")
-        for name, s in _section(cfg.get("model", {}), "model").items()
+        for name, s in section(cfg.get("model", {}), "model").items()
         if name in cfg.candidates
     }
-    _unknown(Config, cfg, "")
+    refuse_unknown(Config, cfg, "", deep=False)
     parts: dict[str, Any] = {
         "source": typed(SOURCES[kind], cfg.source, "source"),
         "features": _feature_set(cfg.features),
@@ -311,7 +301,7 @@ def _refuse_experiment_of_another_source(cfg: DictConfig, conf: Path, kind: str)
 def _feature_set(values: Any) -> FeatureSet:
     """Return the definitions of conf/features/, each checked; an error names the feature and the key."""
     defined: dict[str, Feature] = {}
-    for name, settings in _section(_section(values, "features").get("define", {}), "features.define").items():
+    for name, settings in section(section(values, "features").get("define", {}), "features.define").items():
         where = f"features.define.{name}"
         try:
             defined[str(name)] = typed(Feature, settings, where)
@@ -333,67 +323,6 @@ class _Scalars:
     contenders: tuple[str, ...] = ()
     candidate: str | None = None
     experiment: str = "none"
-
-
-def typed(cls: type[Any], values: Any, where: str) -> Any:
-    """Return `values` as an instance of the dataclass `cls`; an unknown key or wrong type names itself."""
-    values = OmegaConf.create(dict(_section(values, where)))
-    _unknown(cls, values, where)
-    _misshapen(cls, values, where)
-    schema = OmegaConf.structured(cls)
-    for name, kind in typing.get_type_hints(cls).items():
-        if dataclasses.is_dataclass(kind):
-            OmegaConf.set_readonly(schema[name], False)  # a frozen class makes its section read-only
-    try:
-        made = OmegaConf.to_object(OmegaConf.merge(schema, values))
-    except OmegaConfBaseException as error:
-        key = ".".join(filter(None, (where, str(error.full_key or ""))))
-        told = str(error).splitlines()[0]
-        if told.startswith("Incompatible value 'None'"):
-            told = "null is no value for it; name one, or take the line out to have the default"
-        raise InputError(f"conf: {key}: {told}") from error
-    for f in dataclasses.fields(cls):
-        if isinstance(getattr(made, f.name), list):
-            object.__setattr__(made, f.name, tuple(getattr(made, f.name)))
-    return made
-
-
-def _section(values: Any, where: str) -> Any:
-    if not isinstance(values, dict | DictConfig):
-        raise InputError(f"conf: {where} must hold settings (key: value), not {values!r}")
-    return values
-
-
-def _unknown(cls: type[Any], values: Any, where: str) -> None:
-    known = typing.get_type_hints(cls)
-    for key, value in values.items():
-        path = ".".join(filter(None, (where, str(key))))
-        if key not in known:
-            raise InputError(f"conf: {path} is not a known setting{nearest(str(key), list(known))}")
-        if dataclasses.is_dataclass(known[key]) and isinstance(value, DictConfig) and cls is not Config:
-            _unknown(typing.cast("type[Any]", known[key]), value, path)
-
-
-def _misshapen(cls: type[Any], values: DictConfig, where: str) -> None:
-    """Refuse a word where a list belongs, and nothing or a word where lines of a section belong."""
-    for key, kind in typing.get_type_hints(cls).items():
-        kinds = set(typing.get_args(kind) if isinstance(kind, types.UnionType) else (kind,))
-        value = values.get(key)
-        if key not in values or (value is None and type(None) in kinds):
-            continue
-        path, wanted = ".".join(filter(None, (where, key))), kinds - {type(None)}
-        if all(typing.get_origin(k) is tuple for k in wanted) and not isinstance(value, ListConfig):
-            empty = ", or [] for none" if value is None else ""
-            raise InputError(f"conf: {path} must be a list, e.g. [{_first(value)}]{empty}")
-        if all(typing.get_origin(k) is dict or dataclasses.is_dataclass(k) for k in wanted) and not isinstance(
-            value, DictConfig
-        ):
-            found = (
-                "nothing"
-                if value is None
-                else repr(OmegaConf.to_object(value) if isinstance(value, ListConfig) else value)
-            )
-            raise InputError(f"conf: {path} must hold lines, name: value, but it holds {found}")
 
 
 def stage(main: Callable[[Config], None]) -> None:
