@@ -276,7 +276,8 @@ def test_a_log_is_not_well_because_a_segment_can_be_opened(tmp_path: Path, monke
     with monkeypatch.context() as patched:
         patched.setattr(Segment, "append", failing)
         log = Log(tmp_path, "decisions", "0", QUICK)
-        assert not log.append({"n": 0}).wait(5)
+        for n in range(20):  # some while it is not time yet to try again
+            assert not log.append({"n": n}).wait(5)
         assert not until(lambda: log.state().failing is None, seconds=10 * QUICK.retry_seconds)
     assert until(lambda: log.append({"n": 1}).wait(5))
     assert log.state().failing is None

@@ -42,6 +42,10 @@ _NO_FOLDER = (PermissionError, NotADirectoryError, FileExistsError, FileNotFound
 _logger = logging.getLogger(__name__)
 
 
+class _NotYetError(OSError):
+    """It is not time to try again."""
+
+
 class Log:
     """One worker's log of one kind of record, in `folder`, beside those of other workers. Safe to use from threads."""
 
@@ -164,9 +168,10 @@ class Log:
             self._append(group.rows)
         except Exception as error:  # whatever it is, quotes go on
             self._lost += len(group.rows)
-            # what opening a segment asks for, or room, can be looked for without a record; the rest shows with the next
-            opening = self._segment is None and len(self._retired) < _MOST_UNSEALED
-            self._needed = sum(map(len, group.rows)) + _BEGINNING if opening or _is_full(error) else 0
+            if not isinstance(error, _NotYetError):
+                # what a new segment needs, or room, can be looked for without a record; the rest shows with the next
+                told = self._segment is None or _is_full(error)
+                self._needed = sum(map(len, group.rows)) + _BEGINNING if told else 0
             self._degrade(error)
             kept = False
         else:
@@ -179,7 +184,7 @@ class Log:
     def _append(self, rows: list[bytes]) -> None:
         if self._segment is None:
             if time.monotonic() < self._retry_at or (self._seal_at and len(self._retired) >= _MOST_UNSEALED):
-                raise OSError(self._failing or f"{len(self._retired)} segments wait to be sealed")
+                raise _NotYetError(self._failing or f"{len(self._retired)} segments wait to be sealed")
             self._segment = Segment(self.folder, self.kind, self.worker, self.settings.sync == "each")
         for digest in self._policies.keys() - self._segment.policies:
             self._segment.introduce(digest, self._policies[digest])
