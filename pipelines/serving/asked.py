@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipelines.serving.fields import RequestError
+from pipelines.serving.fields import RequestError, is_number
 
 # What a request may say beside its context; a policy with an input of the same name takes it as that input.
 BESIDE = ("shopper", "item", "session", "quote", "jurisdiction", "at")
@@ -119,6 +119,6 @@ def text(value: Any, name: str, longest: int = LONGEST) -> str:
 
 
 def _instant(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, float | int) or not 0 <= value <= 1e11:
+    if not is_number(value) or not 0 <= value <= 1e11:
         raise RequestError("at", "is not a time; expected seconds since 1970, e.g. 1772400000.5")
     return float(value)

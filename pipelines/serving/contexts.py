@@ -16,7 +16,7 @@ from pipelines.errors import InputError
 from pipelines.policy import TERMS_OF_SALE
 from pipelines.serving import happened
 from pipelines.serving.asked import fields_given
-from pipelines.serving.fields import RequestError
+from pipelines.serving.fields import RequestError, is_number
 from pipelines.serving.owner import StateError
 from pipelines.serving.problems import Problem
 from pipelines.serving.quotes import NO_CONTEXT
@@ -71,7 +71,7 @@ class FromState:
         for at, (one, own, row) in enumerate(zip(wanted, given, rows, strict=True)):
             one.context = self._terms(one, own, view.policy.manifest, at)
             listed = one.context.get("list_price")
-            if _is_number(listed):  # else it is refused where it is priced
+            if is_number(listed):  # else it is refused where it is priced
                 row.setdefault("list_price", listed)
         found = await self._found(wanted, rows, view, now)
         for at, (one, own, answer) in enumerate(zip(wanted, given, found, strict=True)):
@@ -171,7 +171,7 @@ class FromState:
         """Return what the request knows of the offer; what is of the wrong type is refused where it is priced."""
         get = one.context.get
         row = {n: v for n in _WORDS if isinstance(v := get(n), str)}
-        return row | {n: v for n in _NUMBERS if _is_number(v := get(n))}
+        return row | {n: v for n in _NUMBERS if is_number(v := get(n))}
 
     def _unkept(self, why: str) -> Problem:
         self._worry(why, "events are not taken")
@@ -187,7 +187,3 @@ class FromState:
         if not self._looked <= now <= self._looked + 1:
             self._looked = now
             self.facts.refresh()
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, float | int) and not isinstance(value, bool)

@@ -10,9 +10,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from pipelines.errors import InputError
+from pipelines.serving.fields import is_number
 from pipelines.serving.groups import Group
 from pipelines.serving.log import Log
 from pipelines.serving.log_segments import DECISIONS, OUTCOMES
@@ -77,11 +78,11 @@ class Outcome:
         """Refuse what is no quote's id, no time, no truth value, or no number of pieces."""
         if not isinstance(self.quote_id, str) or not 0 < len(self.quote_id) <= _LONGEST:
             raise InputError(f"quote_id={str(self.quote_id)[:40]!r} must be the id of a quote")
-        if not _is_number(self.time) or not 0 < self.time < _LATEST:
+        if not is_number(self.time) or not 0 < self.time < _LATEST:
             raise InputError(f"time={self.time!r} must be seconds since 1970")
         if not isinstance(self.bought, bool):
             raise InputError(f"bought={self.bought!r} must be true or false")
-        if not _is_number(self.quantity) or not 0 < self.quantity < math.inf:
+        if not is_number(self.quantity) or not 0 < self.quantity < math.inf:
             raise InputError(f"quantity={self.quantity!r} must be a positive number")
 
 
@@ -117,7 +118,3 @@ class DecisionLog:
         """Write what waits, seal, stop."""
         self.decisions.close(timeout)
         self.outcomes.close(timeout)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -164,7 +164,7 @@ class Fields:
             if name in self.required:
                 raise RequestError(name, f"is missing; expected {_expected(name)}")
             return 1.0 if name == "list_price" else math.nan
-        if isinstance(value, bool) or not isinstance(value, float | int):
+        if not is_number(value):
             raise RequestError(name, f"is {_named(value)}; expected {_expected(name)}")
         # an integer may be too large for a double, so the comparison comes first
         if not -_HUGE <= value <= _HUGE or (name in TERMS_OF_SALE and not _possible(name, value)):
@@ -183,6 +183,11 @@ class Fields:
         if not value.isascii() and any("\ud800" <= c <= "\udfff" for c in value):
             raise RequestError(name, "holds half of a surrogate pair, which is no character; expected a text")
         return value
+
+
+def is_number(value: Any) -> bool:
+    """Return whether JSON held a number; true and false, which Python counts among them, are none."""
+    return isinstance(value, float | int) and not isinstance(value, bool)
 
 
 def _possible(name: str, value: float) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.behaviour.definitions import KINDS
 from pipelines.behaviour.measures import Event
 from pipelines.serving.asked import LONGEST, named
-from pipelines.serving.fields import RequestError
+from pipelines.serving.fields import RequestError, is_number
 
 CHANNELS = ("web", "app", "social")  # tables.CHANNELS, which live use must not load pandas for
 UNKNOWN_ITEM, FOREIGN = "unknown_item", "foreign_currency"
@@ -49,7 +49,7 @@ def read(given: Mapping[str, Any], where: str, items: Items, currency: str) -> E
         value = given.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, float | int) or not low <= value <= high:
+        if not is_number(value) or not low <= value <= high:
             raise RequestError(f"{where}.{name}", f"is {_shown(value)}; expected a number from {low:g} to {high:g}")
         row[name] = float(value)
     for name, most in PHRASES.items():
@@ -113,7 +113,7 @@ def instant(value: Any, where: str) -> int:
             # whole numbers throughout: a float of seconds would not hold every microsecond
             since = told - datetime(1970, 1, 1, tzinfo=UTC)
             found = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
-    elif isinstance(value, float | int) and not isinstance(value, bool) and abs(value) < _MILLISECONDS * 1000:
+    elif is_number(value) and abs(value) < _MILLISECONDS * 1000:
         found = round((value if abs(value) < _MILLISECONDS else value / 1000) * 1e6)
     if found is None or not _EARLIEST <= found <= _LATEST:
         raise RequestError(
@@ -125,6 +125,6 @@ def instant(value: Any, where: str) -> int:
 def _shown(value: Any) -> str:
     if isinstance(value, str):
         return f"the text {value[:40]!r}"
-    if isinstance(value, float | int) and not isinstance(value, bool):
+    if is_number(value):
         return f"the number {value:g}" if abs(value) < 1e300 else "a number beyond all bounds"
     return named(value)

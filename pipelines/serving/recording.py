@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipelines.serving.asked import LONGEST_TOKEN, named, text
-from pipelines.serving.fields import RequestError
+from pipelines.serving.fields import RequestError, is_number
 
 _AHEAD = 300.0  # seconds by which a caller's clock may be ahead
 
@@ -39,12 +39,12 @@ def outcomes(body: Any, most: int, now: float) -> list[dict[str, Any]]:
         text(quote_id, f"{where}.quote_id")
         if not isinstance(bought, bool):
             raise RequestError(f"{where}.bought", f"is {named(bought)}; expected true or false")
-        if isinstance(at, bool) or not isinstance(at, float | int) or not 0 < at <= 4e9:
+        if not is_number(at) or not 0 < at <= 4e9:
             raise RequestError(f"{where}.at", "is not a time; expected seconds since 1970, e.g. 1772400000.5")
         if at > now + _AHEAD:
             raise RequestError(f"{where}.at", f"lies {at - now:,.0f} seconds ahead: set the clock of whoever tells it")
         quantity = one.get("quantity", 1.0)
-        if isinstance(quantity, bool) or not isinstance(quantity, float | int) or not 0 < quantity <= 1e9:
+        if not is_number(quantity) or not 0 < quantity <= 1e9:
             raise RequestError(f"{where}.quantity", "is no number of pieces; expected a positive one")
         found.append({"quote_id": quote_id, "time": float(at), "bought": bought, "quantity": float(quantity)})
     return found
