@@ -32,12 +32,8 @@ VARIABLE: Final = "PRICEWRIGHT_PUBLIC_KEY"
 KEPT: Final = 5  # folders in models/live/, the newest; those that are pointed to always stay
 _SHORTEST: Final = 0.1  # seconds between two looks
 _LONGEST: Final = 30.0  # seconds between two attempts while the registry is away
-# Read by MLflow at each call: a registry that is away must be told in seconds, not minutes, and progress bars of two
-# small files would drown what there is to tell.
-_SHORT: Final = {
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-}  # fmt: skip
+# Read by MLflow at each call: a registry that is away must be told in seconds, not minutes.
+_SHORT: Final = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1"}
 
 
 class AwayError(Exception):

@@ -5,7 +5,6 @@ MLflow must know where it keeps them before these are called (`tracking.start`).
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Iterator
@@ -160,7 +159,6 @@ def _stored(version: ModelVersion) -> bool:
 def _register(folder: Path, manifest: Manifest) -> str:
     import mlflow
 
-    os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with TemporaryDirectory() as scratch, _no_bytecode():
         policy, code = Path(scratch) / "policy", Path(scratch) / "pipelines"
         copy_policy(folder, policy)

@@ -41,7 +41,8 @@ def reach(cfg: Config) -> None:
     """Point MLflow at the configured store, which is neither asked nor made."""
     import mlflow
 
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # of a file or two that it takes at once
+    # bars for a file or two would drown what there is to tell
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("mlflow", "alembic"):  # after the import, which sets them
         logging.getLogger(name).setLevel(logging.WARNING)  # a new database is nothing to tell a user about
     mlflow.set_tracking_uri(cfg.tracking.uri)
